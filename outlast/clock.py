@@ -1,0 +1,85 @@
+"""Where time and ids come from. Nothing else in Outlast reads a clock or makes an id.
+
+A test hands in a `FakeClock` and sets it; it never sleeps to let time pass.
+"""
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_RANDOM_BITS = 80
+
+
+class Clock(Protocol):
+    """Wall time for records, monotonic time for deadlines."""
+
+    def now(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never steps back; only differences mean anything."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class FakeClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: int = 1_800_000_000_000) -> None:
+        self._now = now
+
+    def now(self) -> int:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now / 1000
+
+    def advance(self, seconds: float) -> None:
+        self._now += round(seconds * 1000)
+
+
+class Ids:
+    """Makes ids that sort by the time they were made, within one process strictly.
+
+    26 characters of Crockford base 32: 48 bits of milliseconds, 80 bits of chance. Two ids of the same
+    millisecond differ by one in the random part, so a burst keeps its order; so does a clock that steps back.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def new(self, prefix: str) -> str:
+        """A fresh id such as `run_01k…`."""
+        value = self._clock.now() << _RANDOM_BITS | int.from_bytes(os.urandom(10), "big") >> 1
+        if value >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
+            value = self._last + 1
+        self._last = value
+        return f"{prefix}_{_base32(value)}"
+
+
+def random_id(prefix: str) -> str:
+    """An id that tells nothing about its time: attempts, workers, tokens."""
+    return f"{prefix}_{_base32(int.from_bytes(os.urandom(16), 'big'))}"
+
+
+def _base32(value: int) -> str:
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def iso(at: int) -> str:
+    """The wire's form of a time: `2026-11-22T01:02:03.004Z`."""
+    moment = datetime.fromtimestamp(at // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"

@@ -1,0 +1,195 @@
+"""Every setting: its default here, its environment variable `OUTLAST_<NAME>`, its key `<name>` in outlast.toml.
+
+The environment wins over the file. Settings are read once at start; a wrong one is a `ConfigError` that names it.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from outlast.errors import ConfigError
+
+DEFAULT_MODEL = "gpt-4o-mini"
+"""Asked for when an API key or base URL is set and no model is named; said at start."""
+
+
+class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[agents.NAME]` in outlast.toml: an agent that clients ask for with `"agent": "NAME"`."""
+
+    function: str
+    """`module:callable`, sync or async, importable from the agent root; called with the prompt, or (prompt, run)."""
+    description: str = ""
+
+
+class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[mcp.NAME]` in outlast.toml: an MCP server that an agents.yaml may name. Its command is the operator's alone."""
+
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    url: str | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's settings. Safe on a laptop as they stand; docs say what production changes."""
+
+    data_dir: Path = Path(platformdirs.user_data_dir("outlast", appauthor=False))
+    database_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8005
+    public_url: str | None = None
+    model: str | None = None
+    openai_api_key: str | None = None
+    openai_base_url: str | None = None
+    agent_root: Path = Path()
+    """Agent files, tools.py and function modules are found below it and nowhere else."""
+    allow_tools: bool = False
+    """Let an agents.yaml use the functions of `tools.py` under the agent root."""
+    api_keys: tuple[str, ...] = ()
+    webhook_allow: tuple[str, ...] = ()
+    webhook_secret: str | None = None
+    webhook_retry: tuple[float, ...] = (1.0, 5.0, 15.0, 60.0, 300.0)
+    """Seconds before each further try."""
+    lease_s: float = 30.0
+    concurrency: int = 10
+    shared_concurrency: int = 1000
+    shared_hosts: int = 1
+    """Asyncio processes that carry shared attempts."""
+    default_timeout_s: int = 3600
+    max_timeout_s: int = 86_400
+    grace_s: float = 30.0
+    """How long a drain lets runs finish before it hands them back."""
+    stop_grace_s: float = 1.0
+    """How long a cancelled agent may clean up before its processes are killed."""
+    memory_limit_mb: int = 4096
+    """What an isolated process may allocate; 0 is no limit."""
+    max_body_bytes: int = 10 * 1024 * 1024
+    cors_origins: tuple[str, ...] = ()
+    log_format: str = "text"
+    agents: dict[str, AgentConfig] = {}
+    mcp: dict[str, McpServer] = {}
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the operator named a provider or a model (the small local one is asked about elsewhere)."""
+        return bool(self.openai_api_key or self.openai_base_url or self.model)
+
+
+_LISTS = frozenset({"api_keys", "webhook_allow", "webhook_retry", "cors_origins"})
+_TABLES = frozenset({"agents", "mcp"})
+_VARIABLES = {
+    name: name.upper() if name.startswith("openai_") else f"OUTLAST_{name.upper()}"
+    for name in Settings.__struct_fields__
+    if name not in _TABLES
+}
+
+_PEER_VARIABLES = {
+    "PRAISONAI_JOBS_API_KEY": "OUTLAST_API_KEYS",
+    "PRAISONAI_JOBS_DB_PATH": "OUTLAST_DATA_DIR",
+    "PRAISONAI_MAX_CONCURRENT_JOBS": "OUTLAST_CONCURRENCY",
+    "PRAISONAI_JOBS_HOST": "OUTLAST_HOST",
+    "PRAISONAI_JOBS_PORT": "OUTLAST_PORT",
+    "PRAISONAI_JOBS_DEFAULT_TIMEOUT": "OUTLAST_DEFAULT_TIMEOUT_S",
+    "PRAISONAI_JOBS_CORS_ORIGINS": "OUTLAST_CORS_ORIGINS",
+}
+
+
+def load(env: Mapping[str, str], **overrides: object) -> Settings:
+    """The settings from outlast.toml (`OUTLAST_CONFIG`, else ./outlast.toml), the environment, and the command line."""
+    values = {**_from_file(env), **_from_env(env), **{k: v for k, v in overrides.items() if v is not None}}
+    _refuse_peer_key(env, values)
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_name_setting(error)) from error
+    _check(settings)
+    return settings
+
+
+def peer_leftovers(env: Mapping[str, str]) -> list[str]:
+    """A sentence for each PraisonAI jobs variable in the environment: they have no effect here."""
+    return [
+        _leftover(name)
+        for name in sorted(env)
+        if name.startswith("PRAISONAI_JOBS_") or name in _PEER_VARIABLES
+    ]
+
+
+def _leftover(name: str) -> str:
+    ours = _PEER_VARIABLES.get(name)
+    remedy = (
+        f"set {ours} instead"
+        if ours
+        else "it has no equivalent here; docs/migrate-from-praisonai.md says why"
+    )
+    return f"{name} is set but Outlast does not read it: {remedy}."
+
+
+def _refuse_peer_key(env: Mapping[str, str], values: Mapping[str, object]) -> None:
+    if env.get("PRAISONAI_JOBS_API_KEY") and not values.get("api_keys"):
+        raise ConfigError(
+            "PRAISONAI_JOBS_API_KEY is set but OUTLAST_API_KEYS is not: this server would be open where the old one "
+            "asked for a key. Set OUTLAST_API_KEYS to the keys it should accept, or unset PRAISONAI_JOBS_API_KEY."
+        )
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, object]:
+    found = {name: env[variable] for name, variable in _VARIABLES.items() if env.get(variable)}
+    values: dict[str, object] = {
+        name: _split(text) if name in _LISTS else text for name, text in found.items()
+    }
+    if "model" not in values and env.get("OPENAI_MODEL_NAME"):
+        values["model"] = env["OPENAI_MODEL_NAME"]
+    return values
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _from_file(env: Mapping[str, str]) -> dict[str, object]:
+    path = Path(env.get("OUTLAST_CONFIG") or "outlast.toml")
+    if not path.exists():
+        if "OUTLAST_CONFIG" in env:
+            raise ConfigError(f"OUTLAST_CONFIG names {path}, which does not exist.")
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    unknown = sorted(set(values) - set(Settings.__struct_fields__))
+    if unknown:
+        raise ConfigError(f"{path} has a key that Outlast does not know: {', '.join(unknown)}.")
+    return values
+
+
+def _name_setting(error: msgspec.ValidationError) -> str:
+    words = str(error)
+    for name, variable in _VARIABLES.items():
+        if f"$.{name}" in words:
+            return f"{variable} ({name} in outlast.toml) is wrong: {words}."
+    return f"A setting is wrong: {words}."
+
+
+_POSITIVE = (
+    "lease_s", "concurrency", "shared_concurrency", "shared_hosts", "default_timeout_s", "max_timeout_s",
+    "max_body_bytes",
+)  # fmt: skip
+
+
+def _check(settings: Settings) -> None:
+    for name in _POSITIVE:
+        if not getattr(settings, name) > 0:
+            raise ConfigError(f"{_VARIABLES[name]} is {getattr(settings, name)}; it has to be above 0.")
+    if not 0 <= settings.port <= 65_535:
+        raise ConfigError(f"OUTLAST_PORT is {settings.port}; a port is a number from 0 to 65535.")
+    if settings.default_timeout_s > settings.max_timeout_s:
+        raise ConfigError(
+            f"OUTLAST_DEFAULT_TIMEOUT_S ({settings.default_timeout_s}) is above "
+            f"OUTLAST_MAX_TIMEOUT_S ({settings.max_timeout_s})."
+        )
+    if settings.log_format not in ("text", "json"):
+        raise ConfigError(f"OUTLAST_LOG_FORMAT is {settings.log_format!r}; it can be text or json.")

@@ -1,0 +1,297 @@
+"""The verbs: everything that changes or reads a run goes through here, whoever asks.
+
+A verb is decide (pure, in `lifecycle`) and apply (one transaction, in the store), for a `Caller`. API, worker,
+gateway, dashboard and command line call verbs; none of them writes a status.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from outlast.clock import Clock, Ids
+from outlast.errors import IdempotencyConflict, RunNotFound, RunNotSucceeded
+from outlast.lifecycle import (
+    Append,
+    Cancel,
+    Cause,
+    Command,
+    Delete,
+    Fail,
+    HandBack,
+    Lose,
+    Succeed,
+    Transition,
+    Wait,
+    Wake,
+)
+from outlast.runs import (
+    Body,
+    Caller,
+    Draft,
+    Event,
+    EventKind,
+    Isolation,
+    Progress,
+    Retry,
+    Run,
+    RunError,
+    RunRequest,
+    RunState,
+    RunStatus,
+    Usage,
+)
+from outlast.store.protocol import (
+    INLINE_MAX,
+    Claimed,
+    Delivery,
+    Listing,
+    Offer,
+    Page,
+    RunFilter,
+    Store,
+    Submit,
+    Submitted,
+)
+from outlast.wakeups import Wakeups, Watch
+
+MAX_RESULT = 32 * 1024 * 1024
+"""Bytes of JSON a result may have; a larger one fails its run."""
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """The key a client submits under, where it is unique, and the hash of the body it stands for."""
+
+    key: str
+    session: str
+    """Empty for the whole tenant."""
+    hash: bytes
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A submit whose questions are all answered: runner, model and texts are fixed."""
+
+    request: RunRequest
+    kind: Isolation
+    timeout_s: int
+    priority_s: int = 0
+    webhook_url: str | None = None
+    retry: Retry = Retry()
+    idempotency: Idempotency | None = None
+
+
+class Engine:
+    """The one way in. Give it a store that is open; it takes over the store's `on_commit`."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = Ids(clock)
+        self.wakeups = Wakeups()
+        store.on_commit = self.wakeups.publish
+
+    # What clients do.
+
+    async def replay(self, caller: Caller, idempotency: Idempotency) -> Run | None:
+        """The run this key already has; `IdempotencyConflict` if that was for another body."""
+        run = await self._store.by_key(caller.tenant, idempotency.session, idempotency.key)
+        if run is not None and run.idempotency_hash != idempotency.hash:
+            raise conflict(run)
+        return run
+
+    async def submit(self, caller: Caller, new: NewRun) -> Submitted:
+        """Accept a run. When this returns, the run is on disk.
+
+        With an idempotency key that is taken: the existing run if the body is the same, else `IdempotencyConflict`.
+        """
+        request = await self._stow(caller.tenant, msgspec.json.encode(new.request))
+        return await self._store.submit(Submit(self._born(caller, new), request))
+
+    def _born(self, caller: Caller, new: NewRun) -> Run:
+        now = self._clock.now()
+        request, idempotency = new.request, new.idempotency
+        return Run(
+            id=self._ids.new("run"),
+            tenant=caller.tenant,
+            state=RunState.QUEUED,
+            runner=request.runner,
+            framework=request.framework,
+            kind=new.kind,
+            created_at=now,
+            timeout_s=new.timeout_s,
+            submitted_by=caller.key_id,
+            session_id=request.session_id,
+            agent=request.agent,
+            priority_s=new.priority_s,
+            order_at=now - new.priority_s * 1000,
+            retry=new.retry,
+            webhook_url=new.webhook_url,
+            metadata=request.metadata,
+            idempotency_key=idempotency.key if idempotency else None,
+            idempotency_session=idempotency.session if idempotency else None,
+            idempotency_hash=idempotency.hash if idempotency else None,
+        )
+
+    async def cancel(self, caller: Caller, run_id: str) -> Run:
+        """End a run that has not ended; `RunFinished` otherwise. Terminal at once, the agent is stopped after."""
+        return (await self._store.apply(run_id, Cancel(), caller.tenant)).run
+
+    async def delete(self, caller: Caller, run_id: str) -> None:
+        """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""
+        await self._store.apply(run_id, Delete(), caller.tenant)
+
+    async def get(self, caller: Caller, run_id: str) -> Run:
+        """The run's head; `RunNotFound` also for another tenant's run."""
+        run = await self._store.run(run_id)
+        if run is None or run.tenant != caller.tenant:
+            raise RunNotFound(f"There is no run {run_id}; it was never accepted here, or it was deleted.")
+        return run
+
+    async def result(self, caller: Caller, run_id: str) -> tuple[Run, bytes]:
+        """A succeeded run and its result's JSON; `RunNotSucceeded` says what the run is instead."""
+        run = await self.get(caller, run_id)
+        result = await self._store.result(run_id) if run.state is RunState.SUCCEEDED else None
+        if result is None:
+            raise RunNotSucceeded(_no_result(run))
+        return run, result
+
+    async def events(self, caller: Caller, run_id: str, after: int = 0, limit: int = 500) -> list[Event]:
+        """Up to `limit` events numbered above `after`, in order."""
+        await self.get(caller, run_id)
+        return await self._store.events(run_id, after, limit)
+
+    async def list_runs(self, caller: Caller, which: RunFilter, page: Page) -> Listing:
+        """A page of the caller's runs, newest first."""
+        return await self._store.list_runs(caller.tenant, which, page)
+
+    async def counts(self, caller: Caller) -> Mapping[RunStatus, int]:
+        """How many of the caller's runs are in each status."""
+        return await self._store.counts(caller.tenant)
+
+    def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
+        """Follow a run: enter it, read the run's state, then wait; so nothing falls between."""
+        return self.wakeups.watch(run_id, tokens=tokens)
+
+    async def wait(self, caller: Caller, run_id: str, timeout_s: float) -> Run:
+        """The run, once it has ended or `timeout_s` have passed."""
+        with self.watch(run_id) as watch:
+            run = await self.get(caller, run_id)
+            deadline = self._clock.monotonic() + timeout_s
+            while not run.is_final and await watch.wait(deadline - self._clock.monotonic()):
+                run = watch.run or run
+        return run
+
+    # What workers do. Each write carries its attempt's id and raises `Fenced` when that no longer holds the run.
+
+    async def claim(self, offer: Offer) -> list[Claimed]:
+        """Take ready runs, each under a fresh attempt, in queue order."""
+        return await self._store.claim(offer)
+
+    async def beat(self, worker_id: str, lease_s: float) -> bool:
+        """Renew the worker's lease; False when it had run out: its attempts are no longer its own."""
+        return await self._store.beat(worker_id, round(lease_s * 1000))
+
+    async def retire(self, worker_id: str) -> None:
+        """The worker has ended and holds nothing."""
+        await self._store.retire(worker_id)
+
+    async def recover(self) -> Sequence[Transition]:
+        """Requeue the runs of workers whose lease has ended, and ready the retries that are due."""
+        return await self._store.recover()
+
+    async def append(
+        self, run_id: str, attempt_id: str, drafts: Sequence[Draft], progress: Progress | None = None
+    ) -> Run:
+        """Record events of the attempt; with `progress`, also how far it is (the draft for it is added here)."""
+        if progress is not None:
+            drafts = [*drafts, Draft(EventKind.PROGRESS, msgspec.json.encode(progress))]
+        return await self._apply(run_id, Append(attempt_id, tuple(drafts), progress))
+
+    async def record_call(self, run_id: str, attempt_id: str, usage: Usage, draft: Draft) -> Run:
+        """Count a finished model call."""
+        return await self._apply(run_id, Append(attempt_id, (draft,), usage=usage))
+
+    async def succeed(self, run: Run, attempt_id: str, result: bytes) -> Run:
+        """End the run with a result (JSON in UTF-8); one above `MAX_RESULT` fails it instead."""
+        if len(result) > MAX_RESULT:
+            message = f"The result has {len(result)} bytes; the most a run may return is {MAX_RESULT}."
+            return await self.fail(run.id, attempt_id, RunError("result_too_large", message))
+        body = await self._stow(run.tenant, result)
+        return await self._apply(run.id, Succeed(attempt_id, body))
+
+    async def fail(self, run_id: str, attempt_id: str, error: RunError, *, retryable: bool = False) -> Run:
+        """End the run with an error, or put it back for another attempt if it is retryable and asked for that."""
+        return await self._apply(run_id, Fail(attempt_id, error, retryable))
+
+    async def lose(self, run_id: str, attempt_id: str, cause: Cause) -> Run:
+        """The attempt died without a word; the run goes back to the queue, or fails at its bound."""
+        return await self._apply(run_id, Lose(attempt_id, cause, self._clock.now()))
+
+    async def hand_back(self, run_id: str, attempt_id: str) -> Run:
+        """Give the run back unharmed: this worker is going away."""
+        return await self._apply(run_id, HandBack(attempt_id))
+
+    async def suspend(self, run_id: str, attempt_id: str, kind: str, detail: msgspec.Raw) -> Run:
+        """Let the run wait for something without holding anything."""
+        return await self._apply(run_id, Wait(attempt_id, kind, detail))
+
+    async def wake(self, run_id: str) -> Run:
+        """What the run waited for is there."""
+        return await self._apply(run_id, Wake())
+
+    # What the webhook deliverer does.
+
+    async def due_notices(self, limit: int) -> Sequence[Delivery]:
+        """Take webhook notices whose time has come."""
+        return await self._store.due_notices(limit)
+
+    async def settle_notice(self, notice_id: str, *, retry_at: int | None = None) -> None:
+        """A notice is done with, or is to be tried again at `retry_at`."""
+        await self._store.settle_notice(notice_id, retry_at=retry_at)
+
+    async def next_notice_at(self) -> int | None:
+        """When the next notice is due."""
+        return await self._store.next_notice_at()
+
+    async def unstow(self, tenant: str, body: Body) -> bytes:
+        """The bytes of a body, wherever they are kept."""
+        if body.inline is not None:
+            return body.inline
+        assert body.hash is not None
+        data = await self._store.blob(tenant, body.hash)
+        if data is None:
+            raise RunNotFound(f"The stored bytes {body.hash.hex()} are gone; their run was deleted.")
+        return data
+
+    async def _apply(self, run_id: str, command: Command) -> Run:
+        return (await self._store.apply(run_id, command)).run
+
+    async def _stow(self, tenant: str, data: bytes) -> Body:
+        if len(data) <= INLINE_MAX:
+            return Body(len(data), data)
+        return Body(len(data), None, await self._store.put_blob(tenant, data))
+
+
+def conflict(run: Run) -> IdempotencyConflict:
+    """The error for a key that is taken by `run` with another body."""
+    return IdempotencyConflict(
+        f"Idempotency key {run.idempotency_key!r} already belongs to run {run.id}, submitted with another body; "
+        "use a new key for a new task, or send the same body again.",
+        run_id=run.id,
+    )
+
+
+def body_hash(fields: Mapping[str, object]) -> bytes:
+    """What makes two submits the same: SHA-256 of the JSON with sorted keys, without nulls and `idempotency_*`."""
+    kept = {k: v for k, v in fields.items() if v is not None and not k.startswith("idempotency_")}
+    return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).digest()
+
+
+def _no_result(run: Run) -> str:
+    match run.state:
+        case RunState.FAILED:
+            return f"Run {run.id} failed and has no result: {run.error.message if run.error else 'no reason known'}"
+        case RunState.CANCELLED:
+            return f"Run {run.id} was cancelled and has no result; submit it again to get one."
+        case _:
+            return f"Run {run.id} is {run.status}; poll it until it has succeeded, then ask for the result."

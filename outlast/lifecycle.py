@@ -1,0 +1,420 @@
+"""THE state machine: one table of rules and a pure `decide`.
+
+`decide(run, command, now)` says what a command makes of a run. It reads no clock, no store and no setting,
+so it can be tried on every state there is. The store calls it inside its transaction and writes what it says;
+nothing else in Outlast changes a run. The diagram in docs/architecture.md is drawn from `RULES`.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from outlast.clock import iso
+from outlast.errors import Fenced, Refused, RunActive, RunFinished
+from outlast.runs import (
+    FINAL,
+    Attempt,
+    AttemptEnd,
+    Body,
+    Draft,
+    Event,
+    EventKind,
+    Json,
+    Notice,
+    Progress,
+    Run,
+    RunError,
+    RunState,
+    Usage,
+)
+
+MAX_LOST = 3
+"""Attempts whose own process may die before the run is given up as `worker_lost`."""
+MAX_UNPROVEN = 20
+"""Attempts that may start without any durable progress between them, whatever ended them."""
+
+QUEUED, RUNNING, WAITING = RunState.QUEUED, RunState.RUNNING, RunState.WAITING
+SUCCEEDED, FAILED, CANCELLED = RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED
+
+
+class Claim(msgspec.Struct, frozen=True):
+    attempt_id: str
+    worker_id: str
+
+
+class OfAttempt(msgspec.Struct, frozen=True):
+    """A command of the attempt that holds the run; from any other attempt it is `Fenced`."""
+
+    attempt_id: str
+
+
+class Append(OfAttempt, frozen=True):
+    drafts: tuple[Draft, ...] = ()
+    progress: Progress | None = None
+    usage: Usage | None = None
+
+
+class Succeed(OfAttempt, frozen=True):
+    result: Body
+
+
+class Fail(OfAttempt, frozen=True):
+    error: RunError
+    retryable: bool = False
+
+
+class Cause(StrEnum):
+    """Why an attempt ended without an outcome of its own."""
+
+    OWN_PROCESS = "own_process"
+    """Its own process died, or the shared host it was alone in: it counts against the run."""
+    SHARED_HOST = "shared_host"
+    """The host it shared with others died: it goes on uncounted, alone in a host."""
+    WORKER = "worker"
+    """Its worker or server died, or could not renew its lease."""
+
+
+class Lose(OfAttempt, frozen=True):
+    cause: Cause
+    at: int
+    """When it ended, as far as is known: not after its lease."""
+
+
+class HandBack(OfAttempt, frozen=True):
+    pass
+
+
+class Wait(OfAttempt, frozen=True):
+    kind: str
+    detail: msgspec.Raw
+
+
+class Wake(msgspec.Struct, frozen=True):
+    pass
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    pass
+
+
+class Delete(msgspec.Struct, frozen=True):
+    pass
+
+
+Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Cancel | Delete
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """What a command makes of a run; the store writes all of it in one transaction, or nothing."""
+
+    run: Run
+    events: tuple[Event, ...] = ()
+    attempt: Attempt | None = None
+    """The attempt that starts or ends here."""
+    result: Body | None = None
+    notice: Notice | None = None
+
+
+Handler = Callable[[Run, Command, int], Transition]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """In these states, this command leads to one of those states."""
+
+    sources: frozenset[RunState]
+    command: type[Command]
+    targets: frozenset[RunState]
+    says: str
+    handler: Handler
+
+
+def birth(run: Run) -> Transition:
+    """The first transition: a submitted run is queued, with its first event."""
+    return _move(run, run.created_at, [_status(run)])
+
+
+def decide(run: Run, command: Command, now: int) -> Transition:
+    """What `command` makes of `run` at `now`; raises `Refused` (or a subclass) where the table has no rule.
+
+    Pure. A command of an attempt that no longer holds the run is `Fenced`, whatever else is true.
+    """
+    if isinstance(command, OfAttempt) and command.attempt_id != run.attempt_id:
+        raise Fenced(f"Attempt {command.attempt_id} no longer holds run {run.id}; nothing it writes counts.")
+    rule = _BY_PAIR.get((run.state, type(command)))
+    if rule is None:
+        raise _refusal(run, command)
+    return rule.handler(run, command, now)
+
+
+def _refusal(run: Run, command: Command) -> Refused:
+    if isinstance(command, Delete):
+        return RunActive(f"Run {run.id} is {run.status}; cancel it or let it end before deleting it.")
+    if run.finished_at is not None and isinstance(command, Cancel):
+        when = iso(run.finished_at)
+        return RunFinished(f"Run {run.id} {run.status} at {when}; a finished run cannot be cancelled.")
+    return Refused(f"Run {run.id} is {run.state}; {type(command).__name__.lower()} has no meaning there.")
+
+
+def _claim(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Claim)
+    number = run.attempt + 1
+    running = msgspec.structs.replace(
+        run,
+        state=RUNNING,
+        ready=False,
+        due_at=None,
+        attempt_id=command.attempt_id,
+        attempt=number,
+        attempt_at=now,
+        worker_id=command.worker_id,
+        unproven=run.unproven + 1,
+        started_at=run.started_at if run.started_at is not None else now,
+    )
+    attempt = Attempt(command.attempt_id, run.id, number, command.worker_id, now)
+    return _move(running, now, [_status(running, attempt=number)], attempt=attempt)
+
+
+def _append(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Append)
+    step_done = command.progress is not None and (command.progress.steps_completed or 0) > (
+        run.progress.steps_completed or 0
+    )
+    proven = command.progress is not None or command.usage is not None
+    changed = msgspec.structs.replace(
+        run,
+        progress=command.progress or run.progress,
+        usage=run.usage + command.usage if command.usage else run.usage,
+        unproven=0 if proven else run.unproven,
+        solo=run.solo and not (step_done or command.usage is not None),
+    )
+    return _move(changed, now, list(command.drafts))
+
+
+def _succeed(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Succeed)
+    progress = msgspec.structs.replace(run.progress, percentage=100.0)
+    done = msgspec.structs.replace(run, progress=progress, result_size=command.result.size)
+    return _end(done, SUCCEEDED, AttemptEnd.SUCCEEDED, now, result=command.result)
+
+
+def _fail(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Fail)
+    failed = msgspec.structs.replace(run, failures=run.failures + 1)
+    if command.retryable and failed.failures < run.retry.max_attempts:
+        pause_ms = round(run.retry.backoff_s * 2 ** (failed.failures - 1) * 1000)
+        return _requeue(failed, AttemptEnd.FAILED, now, now, command.error, due_at=now + pause_ms)
+    return _end(failed, FAILED, AttemptEnd.FAILED, now, error=command.error)
+
+
+def _lose(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Lose)
+    own = command.cause is Cause.OWN_PROCESS
+    lost = msgspec.structs.replace(
+        run,
+        lost=run.lost + own,
+        solo=run.solo or command.cause is Cause.SHARED_HOST,
+    )
+    why = RunError("worker_lost", _LOST_WORDS[command.cause])
+    return _give_up_or_requeue(lost, AttemptEnd.LOST, min(command.at, now), now, why)
+
+
+_LOST_WORDS = {
+    Cause.OWN_PROCESS: "The agent's process died.",
+    Cause.SHARED_HOST: "The host process that carried the agent died.",
+    Cause.WORKER: "The worker was lost.",
+}
+
+
+def _hand_back(run: Run, command: Command, now: int) -> Transition:
+    why = RunError("handed_back", "The worker shut down and handed the run back.")
+    return _give_up_or_requeue(run, AttemptEnd.HANDED_BACK, now, now, why)
+
+
+def _wait(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Wait)
+    waiting = msgspec.structs.replace(run, waiting_kind=command.kind, waiting=command.detail, unproven=0)
+    return _release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason=f"waiting_{command.kind}")
+
+
+def _wake(run: Run, command: Command, now: int) -> Transition:
+    woken = msgspec.structs.replace(run, state=QUEUED, ready=True, waiting_kind=None, waiting=None)
+    return _move(woken, now, [_status(woken)])
+
+
+def _cancel(run: Run, command: Command, now: int) -> Transition:
+    return _end(run, CANCELLED, AttemptEnd.CANCELLED, now)
+
+
+def _delete(run: Run, command: Command, now: int) -> Transition:
+    return Transition(run)
+
+
+def _give_up_or_requeue(run: Run, end: AttemptEnd, ended_at: int, now: int, why: RunError) -> Transition:
+    executed_ms = run.executed_ms + _attempt_ms(run, ended_at)
+    if executed_ms >= run.timeout_s * 1000:
+        error = RunError("timeout", f"The run used up its {run.timeout_s} s of execution time.")
+    elif run.lost >= MAX_LOST:
+        error = RunError(
+            "worker_lost", f"{why.message} That was the run's loss number {run.lost}; it is given up."
+        )
+    elif run.unproven >= MAX_UNPROVEN:
+        error = RunError(
+            "worker_lost",
+            f"{why.message} {run.unproven} attempts began without any progress; it is given up.",
+        )
+    else:
+        return _requeue(run, end, ended_at, now, why)
+    return _end(run, FAILED, end, now, error=error, ended_at=ended_at)
+
+
+def _requeue(
+    run: Run, end: AttemptEnd, ended_at: int, now: int, why: RunError, *, due_at: int | None = None
+) -> Transition:
+    queued = msgspec.structs.replace(run, due_at=due_at, ready=due_at is None)
+    return _release(queued, QUEUED, end, ended_at, now, reason=why.code, message=why.message)
+
+
+def _release(run: Run, state: RunState, end: AttemptEnd, ended_at: int, now: int, **words: str) -> Transition:
+    """Take the run from its attempt without ending it."""
+    freed = msgspec.structs.replace(_without_attempt(run, ended_at), state=state)
+    drafts = [_status(freed, attempt=run.attempt, **words)]
+    return _move(freed, now, drafts, attempt=_ended(run, end, ended_at))
+
+
+def _end(
+    run: Run,
+    state: RunState,
+    end: AttemptEnd,
+    now: int,
+    *,
+    result: Body | None = None,
+    error: RunError | None = None,
+    ended_at: int | None = None,
+) -> Transition:
+    """The one way to a final state: status, terminal event and webhook notice together."""
+    ended_at = now if ended_at is None else ended_at
+    final = msgspec.structs.replace(
+        _without_attempt(run, ended_at),
+        state=state,
+        ready=False,
+        due_at=None,
+        blocked_by=None,
+        waiting_kind=None,
+        waiting=None,
+        finished_at=now,
+        error=error,
+    )
+    return _move(
+        final,
+        now,
+        [Draft(EventKind.COMPLETE, _encode(_outcome(final)))],
+        attempt=_ended(run, end, ended_at),
+        result=result,
+        notice=_notice(final, result),
+    )
+
+
+def _move(
+    run: Run,
+    now: int,
+    drafts: list[Draft],
+    *,
+    attempt: Attempt | None = None,
+    result: Body | None = None,
+    notice: Notice | None = None,
+) -> Transition:
+    """Number the events and make the transition."""
+    events = tuple(
+        Event(run.id, run.seq + n, draft.kind, now, draft.data, attempt.id if attempt else run.attempt_id)
+        for n, draft in enumerate(drafts, 1)
+    )
+    numbered = msgspec.structs.replace(run, seq=run.seq + len(events)) if events else run
+    return Transition(numbered, events, attempt, result, notice)
+
+
+def _without_attempt(run: Run, ended_at: int) -> Run:
+    return msgspec.structs.replace(
+        run,
+        attempt_id=None,
+        attempt_at=None,
+        worker_id=None,
+        executed_ms=run.executed_ms + _attempt_ms(run, ended_at),
+    )
+
+
+def _attempt_ms(run: Run, ended_at: int) -> int:
+    return max(0, ended_at - run.attempt_at) if run.attempt_at is not None else 0
+
+
+def _ended(run: Run, end: AttemptEnd, ended_at: int) -> Attempt | None:
+    if run.attempt_id is None or run.attempt_at is None or run.worker_id is None:
+        return None
+    return Attempt(run.attempt_id, run.id, run.attempt, run.worker_id, run.attempt_at, ended_at, end)
+
+
+def _status(run: Run, **words: str | int) -> Draft:
+    return Draft(EventKind.STATUS, _encode({"status": run.status.value, **words}))
+
+
+def _outcome(run: Run) -> dict[str, str]:
+    outcome = {"status": run.status.value, "job_id": run.id}
+    if run.error is not None:
+        outcome |= {"error": run.error.message, "error_code": run.error.code}
+    return outcome
+
+
+def _notice(run: Run, result: Body | None) -> Notice | None:
+    if run.webhook_url is None or run.finished_at is None:
+        return None
+    body: dict[str, object] = {
+        **_outcome(run),
+        "duration_seconds": run.executed_ms / 1000,
+        "created_at": iso(run.created_at),
+        "completed_at": iso(run.finished_at),
+    }
+    if run.session_id is not None:
+        body["session_id"] = run.session_id
+    if run.metadata is not None:
+        body["metadata"] = run.metadata
+    return Notice(f"msg_{run.id}", run.id, run.tenant, run.webhook_url, _encode(body), result)
+
+
+_encode: Callable[[object], Json] = msgspec.json.Encoder().encode
+
+
+def _rule(sources: str, command: type[Command], targets: str, handler: Handler, says: str) -> Rule:
+    return Rule(_states(sources), command, _states(targets), says, handler)
+
+
+def _states(names: str) -> frozenset[RunState]:
+    return frozenset(RunState(name) for name in names.split())
+
+
+RULES: tuple[Rule, ...] = (
+    _rule("queued", Claim, "running", _claim, "a worker with a free place takes the run"),
+    _rule("running", Append, "running", _append, "the attempt records events, progress and usage"),
+    _rule("running", Succeed, "succeeded", _succeed, "the attempt has a result"),
+    _rule(
+        "running",
+        Fail,
+        "failed queued",
+        _fail,
+        "the agent failed or its time is up; again if a retry was asked for",
+    ),
+    _rule("running", Lose, "queued failed", _lose, "the attempt's process, host or worker died"),
+    _rule("running", HandBack, "queued failed", _hand_back, "the worker shuts down and gives the run back"),
+    _rule("running", Wait, "waiting", _wait, "the run needs a person, a budget or a decision"),
+    _rule("waiting", Wake, "queued", _wake, "what it waited for is there"),
+    _rule("queued running waiting", Cancel, "cancelled", _cancel, "the client cancels"),
+    _rule(
+        "succeeded failed cancelled",
+        Delete,
+        "succeeded failed cancelled",
+        _delete,
+        "the client deletes the record",
+    ),
+)
+
+_BY_PAIR = {(state, rule.command): rule for rule in RULES for state in rule.sources}
+assert FINAL.isdisjoint({s for rule in RULES if rule.command is not Delete for s in rule.sources})

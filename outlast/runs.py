@@ -1,0 +1,278 @@
+"""The nouns: what a run, an attempt and an event are. Data only; nothing here changes a run.
+
+Times are milliseconds since the epoch, UTC (`*_at`); durations carry their unit in the name.
+All nouns are frozen: a run that changed is another value, made by `lifecycle.decide` and nowhere else.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+Json = bytes
+"""A JSON document in UTF-8, as stored."""
+
+
+class RunState(StrEnum):
+    """Where a run is. Each says who moves it on, and what happens if nobody does."""
+
+    QUEUED = "queued"
+    """A worker with a free place claims it; without one it waits for as long as it takes."""
+    RUNNING = "running"
+    """Its attempt finishes it; if the attempt's lease ends, the janitor puts it back to `queued`."""
+    WAITING = "waiting"
+    """A person, a budget or a tool decision wakes it; it holds no lease, attempt or place meanwhile."""
+    SUCCEEDED = "succeeded"
+    """Nobody. Final, with a result."""
+    FAILED = "failed"
+    """Nobody. Final, with an error."""
+    CANCELLED = "cancelled"
+    """Nobody. Final."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+
+
+class RunStatus(StrEnum):
+    """What the wire calls the state: `waiting` is shown as `running` with a `waiting` object beside it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_STATUS = {state: RunStatus("running" if state is RunState.WAITING else state.value) for state in RunState}
+
+
+class Isolation(StrEnum):
+    """Where an attempt's code runs."""
+
+    SHARED = "shared"
+    """With other runs in an asyncio host process of ours: for code of ours that is safe there."""
+    ISOLATED = "isolated"
+    """In a process of its own."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: every verb of the engine takes one."""
+
+    tenant: str = "default"
+    key_id: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a run has come, as measured or as its agent reported it; never invented."""
+
+    percentage: float = msgspec.field(default=0.0)
+    current_step: str | None = None
+    steps_completed: int | None = None
+    steps_total: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the run's model calls have cost so far, counted by the gateway."""
+
+    model_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.model_calls + other.model_calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+class RunError(msgspec.Struct, frozen=True):
+    """Why a run failed: a stable code for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """What the submit asked for when the agent fails: attempts in all, and the pause between them."""
+
+    max_attempts: int = 1
+    backoff_s: float = 1.0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """The head of a run: its row in the store, which is also its place in the queue.
+
+    The request and the result are not in it (they may be large): see `RunRequest` and `Store.result`.
+    """
+
+    id: str
+    tenant: str
+    state: RunState
+    runner: str
+    framework: str
+    kind: Isolation
+    created_at: int
+    timeout_s: int
+    submitted_by: str | None = None
+    session_id: str | None = None
+    agent: str | None = None
+    queue: str = "default"
+    priority_s: int = 0
+    order_at: int = 0
+    """The queue's order: created, or requeued, minus the head start of its priority."""
+    due_at: int | None = None
+    """Not before this time (a retry's backoff); `ready` is false until then."""
+    ready: bool = True
+    blocked_by: str | None = None
+    seq: int = 0
+    """The number of the last event; events are gapless from 1."""
+    generation: int = 1
+    parent_id: str | None = None
+    forked_from: str | None = None
+    attempt_id: str | None = None
+    """The fence: the random id of the attempt that holds the run, null when none does."""
+    attempt: int = 0
+    """How many attempts have been started."""
+    attempt_at: int | None = None
+    """When the present attempt was claimed."""
+    worker_id: str | None = None
+    lost: int = 0
+    """Attempts whose own process died; bounded by `lifecycle.MAX_LOST`."""
+    unproven: int = 0
+    """Attempts started since the last durable progress; bounded by `lifecycle.MAX_UNPROVEN`."""
+    failures: int = 0
+    """Attempts in which the agent itself failed; bounded by `retry.max_attempts`."""
+    solo: bool = False
+    """Run alone in a shared host: it was in one that died with others."""
+    executed_ms: int = 0
+    """Time under a live lease, summed over ended attempts."""
+    started_at: int | None = None
+    finished_at: int | None = None
+    waiting_kind: str | None = None
+    waiting: msgspec.Raw | None = None
+    progress: Progress = Progress()
+    usage: Usage = Usage()
+    error: RunError | None = None
+    retry: Retry = Retry()
+    webhook_url: str | None = None
+    metadata: msgspec.Raw | None = None
+    """The client's own JSON object, given back as it came."""
+    idempotency_key: str | None = None
+    idempotency_session: str | None = None
+    """Empty for a key of the whole tenant, else the session it is unique in; null without a key."""
+    idempotency_hash: bytes | None = None
+    result_size: int | None = None
+    """Bytes of the result's JSON, null without a result."""
+
+    @property
+    def status(self) -> RunStatus:
+        """What the wire calls `state`."""
+        return _STATUS[self.state]
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A result as the store keeps it: inside the row, or by hash in the blobs when it is large."""
+
+    size: int
+    """Bytes of JSON."""
+    inline: Json | None = None
+    hash: bytes | None = None
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What runs, fixed at submit and never resolved again: an edit of a file or a setting changes no accepted run."""
+
+    prompt: str
+    runner: str
+    runner_version: str = ""
+    framework: str = "praisonai"
+    agent: str | None = None
+    agent_file: str | None = None
+    agent_yaml: str | None = None
+    """The text of the agents.yaml, whether it came inline or from a file."""
+    model: str | None = None
+    """The model alias the run asks the gateway for."""
+    tools_hash: str | None = None
+    """SHA-256 of the operator's local tools, when the run uses them."""
+    mcp: tuple[str, ...] = ()
+    """Names of the operator's MCP servers that the run may use."""
+    function: str | None = None
+    """What a `function` run calls: `module:callable`."""
+    config: msgspec.Raw | None = None
+    session_id: str | None = None
+    metadata: msgspec.Raw | None = None
+
+
+class EventKind(StrEnum):
+    """What an event of a run tells. Durable and numbered; token deltas are neither."""
+
+    STATUS = "status"
+    PROGRESS = "progress"
+    LOG = "log"
+    MODEL_CALL = "model_call"
+    COMPLETE = "complete"
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An event before the store has numbered it."""
+
+    kind: EventKind
+    data: Json
+    """A JSON object."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to a run; `complete` is the last one and there is exactly one.
+
+    The result is not stored in `complete` a second time; whoever renders the event adds it.
+    """
+
+    run_id: str
+    seq: int
+    kind: EventKind
+    at: int
+    data: Json
+    attempt_id: str | None = None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """The webhook a finished run owes, kept in the outbox until it is delivered; DELETE of the run leaves it alone."""
+
+    id: str
+    run_id: str
+    tenant: str
+    url: str
+    head: Json
+    """The body's JSON object without its result."""
+    result: Body | None = None
+
+
+class AttemptEnd(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    HANDED_BACK = "handed_back"
+    WAITING = "waiting"
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try at a run, by one worker, under one lease. Its random id is the fence."""
+
+    id: str
+    run_id: str
+    number: int
+    worker_id: str
+    started_at: int
+    ended_at: int | None = None
+    end: AttemptEnd | None = None

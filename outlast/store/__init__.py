@@ -1,0 +1,1 @@
+"""Where runs are kept. Both stores speak `protocol.Store` and are held by one contract suite."""

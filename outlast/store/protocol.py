@@ -1,0 +1,176 @@
+"""What a store promises, whichever it is.
+
+Every write is all or nothing, and is durable before its call returns: writes that arrive together share one
+commit. A write that is refused (by `lifecycle.decide`, or by an idempotency key) changes nothing, for itself or
+for those it shared the commit with. When the store cannot commit, the call raises `StoreUnavailable` and nothing
+of it happened. After each commit, and before the calls return, `on_commit` hears the transitions in order.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from outlast.lifecycle import Command, Transition
+from outlast.runs import Body, Event, Isolation, Notice, Run, RunStatus
+
+INLINE_MAX = 64 * 1024
+"""Bytes up to which a request or a result stands in the run's own row; larger ones go to the blobs first."""
+
+COUNT_MAX = 10_000
+"""Beyond this many, a filtered total is only a lower bound."""
+
+OnCommit = Callable[[Sequence[Transition]], None]
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """A run to be born, with its `RunRequest` as JSON."""
+
+    run: Run
+    request: Body
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """The run that now is: the new one, or the one its idempotency key already had."""
+
+    run: Run
+    replayed: bool = False
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a worker can take right now."""
+
+    worker_id: str
+    kind: Isolation
+    runners: frozenset[str]
+    limit: int
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A run that a worker just took, with its `RunRequest` as JSON."""
+
+    run: Run
+    request: bytes
+
+
+class RunFilter(msgspec.Struct, frozen=True):
+    """Which runs of a tenant to list; newest first."""
+
+    status: RunStatus | None = None
+    session_id: str | None = None
+    agent: str | None = None
+    framework: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Which part of the list: an offset, or everything older than the run `before`."""
+
+    size: int = 20
+    offset: int = 0
+    before: str | None = None
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A page of runs and how many there are in all."""
+
+    runs: tuple[Run, ...]
+    total: int
+    total_is_lower_bound: bool = False
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A notice that is due, and how often it has been tried."""
+
+    notice: Notice
+    tries: int
+    created_at: int
+
+
+class Store(Protocol):
+    """One place where runs are kept. All methods are called on one event loop."""
+
+    on_commit: OnCommit
+
+    async def open(self) -> None:
+        """Own the store and bring its schema up to date; `StoreOwned` if another server has it."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was handed in, then let go."""
+        ...
+
+    async def submit(self, new: Submit) -> Submitted:
+        """Keep a new run; `IdempotencyConflict` if its key has another body."""
+        ...
+
+    async def apply(self, run_id: str, command: Command, tenant: str | None = None) -> Transition:
+        """Decide and write one command; `RunNotFound` or `Refused` change nothing.
+
+        With a tenant, another tenant's run is `RunNotFound`. `Delete` also removes the run and all its rows, but not a
+        notice that is still owed.
+        """
+        ...
+
+    async def claim(self, offer: Offer) -> list[Claimed]:
+        """Take up to `offer.limit` ready runs in queue order, each under a fresh attempt id."""
+        ...
+
+    async def put_blob(self, tenant: str, data: bytes) -> bytes:
+        """Keep bytes under their SHA-256, which is returned; the same bytes are kept once per tenant."""
+        ...
+
+    async def beat(self, worker_id: str, lease_ms: int) -> bool:
+        """Renew a worker's lease from now; False if it had run out and its runs were taken away."""
+        ...
+
+    async def retire(self, worker_id: str) -> None:
+        """Forget a worker that holds no run any more."""
+        ...
+
+    async def recover(self) -> list[Transition]:
+        """Take the runs of every worker whose lease has ended back to the queue, and make due retries ready."""
+        ...
+
+    async def due_notices(self, limit: int) -> list[Delivery]:
+        """Claim notices whose time has come: each comes back to no one else until it is settled or a minute passed."""
+        ...
+
+    async def settle_notice(self, notice_id: str, *, retry_at: int | None) -> None:
+        """The notice was delivered or given up (`retry_at` null), or is to be tried again at that time."""
+        ...
+
+    async def next_notice_at(self) -> int | None:
+        """When the next notice is due, null when none is owed."""
+        ...
+
+    async def run(self, run_id: str) -> Run | None:
+        """The run's head."""
+        ...
+
+    async def request(self, run_id: str) -> bytes | None:
+        """The run's `RunRequest` as JSON."""
+        ...
+
+    async def result(self, run_id: str) -> bytes | None:
+        """The result as JSON, null when the run has none."""
+        ...
+
+    async def blob(self, tenant: str, digest: bytes) -> bytes | None:
+        """The bytes kept under this hash."""
+        ...
+
+    async def by_key(self, tenant: str, session: str, key: str) -> Run | None:
+        """The run that an idempotency key belongs to (`session` is empty for a key of the whole tenant)."""
+        ...
+
+    async def events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        """The run's events with a number above `after`, in order."""
+        ...
+
+    async def list_runs(self, tenant: str, which: RunFilter, page: Page) -> Listing:
+        """A page of the tenant's runs, newest first."""
+        ...
+
+    async def counts(self, tenant: str) -> Mapping[RunStatus, int]:
+        """How many runs the tenant has in each status; exact."""
+        ...
