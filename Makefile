@@ -1,0 +1,70 @@
+# One word for each thing one does here. Needs make and Python 3.11 or newer with venv; pip as you configured it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip
+UV     := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint check fmt lock demo bench clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+help:  ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
+
+setup: $(VENV)/dev.stamp $(VENV)/outlast.stamp  ## make .venv with all that tests and checks need
+
+test: setup  ## run the tests (ARGS="-k word" picks some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## style, types, import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+check: lint test  ## all that CI runs
+
+fmt: setup  ## let ruff put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(VENV)/runtime.stamp $(VENV)/outlast.stamp  ## a real model answers a submitted run
+	$(BIN)/outlast demo
+
+bench: setup  ## measure (ARGS goes to it)
+	$(BIN)/python -m bench $(ARGS)
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+# The locks pin every package for every platform and Python we support. `make lock` keeps the pins that still fit,
+# `make lock ARGS=--upgrade` takes the newest. The runtime lock takes its versions from the other one.
+COMPILE = $(VENV)/uv/bin/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
+lock: $(VENV)/python.stamp  ## pin the requirements anew
+	test -d $(VENV)/uv || $(BIN)/python -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip install --quiet $(UV)
+	$(COMPILE) --all-extras --group dev --output-file requirements/dev.lock $(ARGS)
+	$(COMPILE) --extra local --group build --constraint requirements/dev.lock --output-file requirements/runtime.lock
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	"Outlast needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime.stamp: requirements/runtime.lock $(VENV)/python.stamp
+	$(PIP) install --quiet --require-hashes -r requirements/runtime.lock
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.lock $(VENV)/python.stamp
+	$(PIP) install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@ $(VENV)/runtime.stamp
+
+# hatchling comes from the lock, so building the package fetches nothing.
+$(VENV)/outlast.stamp: pyproject.toml outlast/__init__.py | $(VENV)/python.stamp
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

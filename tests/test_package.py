@@ -1,0 +1,19 @@
+"""The package says the same about itself in code and in its metadata."""
+
+from importlib.metadata import entry_points, metadata, version
+
+import outlast
+
+
+def test_version_in_code_equals_version_in_metadata() -> None:
+    assert outlast.__version__ == version("outlast")
+
+
+def test_license_in_metadata_is_apache_2() -> None:
+    assert metadata("outlast")["License-Expression"] == "Apache-2.0"
+
+
+def test_command_outlast_points_at_the_command_line_module() -> None:
+    (command,) = entry_points(group="console_scripts", name="outlast")
+
+    assert command.value == "outlast.cli:main"
