@@ -59,7 +59,8 @@ def set_up(log_format: str = "text", *, level: int = logging.INFO, stream: TextI
 class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         words = "".join(f" {key}={value}" for key, value in _fields(record).items() if value is not None)
-        line = f"{iso(round(record.created * 1000))} {record.levelname.lower():7} {record.name}: {record.getMessage()}{words}"
+        when, level = iso(round(record.created * 1000)), record.levelname.lower()
+        line = f"{when} {level:7} {record.name}: {record.getMessage()}{words}"
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
