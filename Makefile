@@ -64,7 +64,9 @@ $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/python.stamp
 	$(PIP) install --quiet --require-hashes -r requirements/dev.lock
 	@touch $@ $(VENV)/runtime.stamp
 
-# hatchling comes from the lock, so building the package fetches nothing.
+# hatchling comes from the lock, so building the package fetches nothing. `pip check` fails if the lock has fallen
+# behind pyproject.toml; then `make lock`.
 $(VENV)/outlast.stamp: pyproject.toml outlast/__init__.py | $(VENV)/python.stamp
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(PIP) check
 	@touch $@
