@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from outlast.clock import Clock, Ids
-from outlast.errors import IdempotencyConflict, RunNotFound, RunNotSucceeded
+from outlast.errors import RunNotFound, RunNotSucceeded
 from outlast.lifecycle import (
     Append,
     Cancel,
@@ -41,6 +41,7 @@ from outlast.runs import (
     RunStatus,
     Usage,
 )
+from outlast.store.plan import conflict
 from outlast.store.protocol import (
     INLINE_MAX,
     Claimed,
@@ -270,15 +271,6 @@ class Engine:
         if len(data) <= INLINE_MAX:
             return Body(len(data), data)
         return Body(len(data), None, await self._store.put_blob(tenant, data))
-
-
-def conflict(run: Run) -> IdempotencyConflict:
-    """The error for a key that is taken by `run` with another body."""
-    return IdempotencyConflict(
-        f"Idempotency key {run.idempotency_key!r} already belongs to run {run.id}, submitted with another body; "
-        "use a new key for a new task, or send the same body again.",
-        run_id=run.id,
-    )
 
 
 def body_hash(fields: Mapping[str, object]) -> bytes:

@@ -94,6 +94,10 @@ class Wake(msgspec.Struct, frozen=True):
     pass
 
 
+class Due(msgspec.Struct, frozen=True):
+    pass
+
+
 class Cancel(msgspec.Struct, frozen=True):
     pass
 
@@ -102,7 +106,7 @@ class Delete(msgspec.Struct, frozen=True):
     pass
 
 
-Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Cancel | Delete
+Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Cancel | Delete
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -242,6 +246,10 @@ def _wake(run: Run, command: Command, now: int) -> Transition:
     return _move(woken, now, [_status(woken)])
 
 
+def _due(run: Run, command: Command, now: int) -> Transition:
+    return Transition(msgspec.structs.replace(run, ready=run.blocked_by is None, due_at=None))
+
+
 def _cancel(run: Run, command: Command, now: int) -> Transition:
     return _end(run, CANCELLED, AttemptEnd.CANCELLED, now)
 
@@ -258,7 +266,7 @@ def _give_up_or_requeue(run: Run, end: AttemptEnd, ended_at: int, now: int, why:
         error = RunError(
             "worker_lost", f"{why.message} That was the run's loss number {run.lost}; it is given up."
         )
-    elif run.unproven >= MAX_UNPROVEN:
+    elif run.unproven > MAX_UNPROVEN:
         error = RunError(
             "worker_lost",
             f"{why.message} {run.unproven} attempts began without any progress; it is given up.",
@@ -393,6 +401,7 @@ def _states(names: str) -> frozenset[RunState]:
 
 RULES: tuple[Rule, ...] = (
     _rule("queued", Claim, "running", _claim, "a worker with a free place takes the run"),
+    _rule("queued", Due, "queued", _due, "the pause before a retry is over"),
     _rule("running", Append, "running", _append, "the attempt records events, progress and usage"),
     _rule("running", Succeed, "succeeded", _succeed, "the attempt has a result"),
     _rule(

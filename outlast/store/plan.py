@@ -1,0 +1,134 @@
+"""What a batch of writes makes of the runs it touches: decided in order, written set-wise. Pure.
+
+One algorithm for both stores: the heads of the touched runs are at hand (locked, where there are several writers),
+each command is decided on what the ones before it left, and a refused one changes nothing. The store then writes
+everything here in one transaction and only then answers.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from outlast.errors import IdempotencyConflict, RunNotFound
+from outlast.lifecycle import Claim, Command, Delete, Transition, birth, decide
+from outlast.runs import Attempt, Body, Event, Notice, Run
+from outlast.store.protocol import Submit, Submitted
+
+CounterKey = tuple[str, str, str]
+"""Tenant, session ('' for all of the tenant), status."""
+KeyPlace = tuple[str, str, str]
+"""Tenant, session ('' for a key of the whole tenant), idempotency key."""
+
+
+class Plan:
+    """The writes of one transaction."""
+
+    def __init__(self, heads: Mapping[str, Run], keys: Mapping[KeyPlace, Run], now: int) -> None:
+        self._heads = dict(heads)
+        self._keys = dict(keys)
+        self._now = now
+        self.born: dict[str, Body] = {}
+        """Requests of the new runs; their heads are in `changed`."""
+        self.changed: dict[str, Run] = {}
+        self.deleted: dict[str, Run] = {}
+        self.events: list[Event] = []
+        self.attempts: dict[str, Attempt] = {}
+        self.started: set[str] = set()
+        """Ids of the attempts that begin here; the others in `attempts` end here."""
+        self.results: dict[str, Body] = {}
+        self.notices: list[Notice] = []
+        self.counts: Counter[CounterKey] = Counter()
+        self.transitions: list[Transition] = []
+
+    def head(self, run_id: str) -> Run | None:
+        """The run as this batch leaves it so far."""
+        return self._heads.get(run_id)
+
+    def know(self, runs: Iterable[Run]) -> None:
+        """Heads found later (by a claim's query); what this batch has changed stays as changed."""
+        for run in runs:
+            if run.id not in self.deleted:
+                self._heads.setdefault(run.id, run)
+
+    def submit(self, new: Submit) -> Submitted:
+        """A new run, or the one that its idempotency key already has."""
+        run = new.run
+        place = key_place(run)
+        if place is not None and (existing := self._keys.get(place)) is not None:
+            return self._replay(existing, run)
+        transition = birth(run)
+        self.born[run.id] = new.request
+        if place is not None:
+            self._keys[place] = run
+        self._take(transition, None)
+        return Submitted(transition.run)
+
+    def _replay(self, existing: Run, run: Run) -> Submitted:
+        if existing.idempotency_hash != run.idempotency_hash:
+            raise conflict(existing)
+        return Submitted(self._heads.get(existing.id, existing), replayed=True)
+
+    def apply(self, run_id: str, command: Command, tenant: str | None = None) -> Transition:
+        """Decide one command on the run as the batch has it; a refusal raises and changes nothing."""
+        run = self._heads.get(run_id)
+        if run is None or (tenant is not None and run.tenant != tenant):
+            raise RunNotFound(f"There is no run {run_id}; it was never accepted here, or it was deleted.")
+        transition = decide(run, command, self._now)
+        if isinstance(command, Delete):
+            self._forget(run)
+        else:
+            self._take(transition, run)
+            if isinstance(command, Claim):
+                self.started.add(command.attempt_id)
+        return transition
+
+    def _take(self, transition: Transition, before: Run | None) -> None:
+        run = transition.run
+        self._heads[run.id] = self.changed[run.id] = run
+        self.transitions.append(transition)
+        self.events += transition.events
+        if transition.attempt is not None:
+            self.attempts[transition.attempt.id] = transition.attempt
+        if transition.result is not None:
+            self.results[run.id] = transition.result
+        if transition.notice is not None:
+            self.notices.append(transition.notice)
+        if before is None or before.state is not run.state:
+            self._count(before, -1)
+            self._count(run, 1)
+
+    def _forget(self, run: Run) -> None:
+        del self._heads[run.id]
+        self.changed.pop(run.id, None)
+        self.deleted[run.id] = run
+        place = key_place(run)
+        if place is not None:
+            self._keys.pop(place, None)
+        self._count(run, -1)
+
+    def _count(self, run: Run | None, n: int) -> None:
+        if run is None:
+            return
+        self.counts[run.tenant, "", run.status] += n
+        if run.session_id is not None:
+            self.counts[run.tenant, run.session_id, run.status] += n
+
+
+def key_place(run: Run) -> KeyPlace | None:
+    """Where the run's idempotency key is unique, null without a key."""
+    if run.idempotency_key is None or run.idempotency_session is None:
+        return None
+    return run.tenant, run.idempotency_session, run.idempotency_key
+
+
+def conflict(run: Run) -> IdempotencyConflict:
+    """The error for a key that is taken by `run` with another body."""
+    return IdempotencyConflict(
+        f"Idempotency key {run.idempotency_key!r} already belongs to run {run.id}, submitted with another body; "
+        "use a new key for a new task, or send the same body again.",
+        run_id=run.id,
+    )
+
+
+def key_places(submits: Iterable[Submit]) -> list[KeyPlace]:
+    """The places whose present runs a batch of submits has to know."""
+    return [place for new in submits if (place := key_place(new.run)) is not None]

@@ -1,0 +1,149 @@
+"""A run's head as a row, and back: both stores keep the same columns in the same order. Nothing is validated on read."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from outlast.runs import Body, Isolation, Progress, Retry, Run, RunError, RunState, Usage
+from outlast.store.queries import Row, Value
+
+_KINDS = {kind.value: kind for kind in Isolation}
+_STATES = {state.value: state for state in RunState}
+_NO_PROGRESS = Progress()
+_NO_RETRY = Retry()
+_encode = msgspec.json.Encoder().encode
+_decode_progress = msgspec.json.Decoder(Progress).decode
+
+
+def fixed(run: Run) -> Row:
+    """What a submit decides for good, as in insert_runs.sql."""
+    return (
+        run.id,
+        run.tenant,
+        run.runner,
+        run.framework,
+        run.kind._value_,
+        run.created_at,
+        run.timeout_s,
+        run.submitted_by,
+        run.session_id,
+        run.agent,
+        run.queue,
+        run.priority_s,
+        run.parent_id,
+        run.forked_from,
+        run.retry.max_attempts,
+        run.retry.backoff_s,
+        run.webhook_url,
+        run.idempotency_key,
+        run.idempotency_session,
+        run.idempotency_hash,
+        _bytes(run.metadata),
+    )
+
+
+def moving(run: Run) -> Row:
+    """What transitions change, as in insert_runs.sql and update_runs.sql."""
+    error = run.error
+    return (
+        run.state._value_,
+        run.order_at,
+        run.due_at,
+        run.ready,
+        run.blocked_by,
+        run.seq,
+        run.generation,
+        run.attempt_id,
+        run.attempt,
+        run.attempt_at,
+        run.worker_id,
+        run.lost,
+        run.unproven,
+        run.failures,
+        run.solo,
+        run.executed_ms,
+        run.started_at,
+        run.finished_at,
+        run.waiting_kind,
+        run.usage.model_calls,
+        run.usage.input_tokens,
+        run.usage.output_tokens,
+        error.code if error else None,
+        error.message if error else None,
+        run.result_size,
+        None if run.progress == _NO_PROGRESS else _encode(run.progress),
+        _bytes(run.waiting),
+    )
+
+
+def body(value: Body | None) -> Row:
+    """A request or a result: inline, hash."""
+    return (None, None) if value is None else (value.inline, value.hash)
+
+
+def _bytes(raw: msgspec.Raw | None) -> bytes | None:
+    return None if raw is None else bytes(raw)
+
+
+# mypy cannot know the types of columns; the schema holds them (STRICT tables, PostgreSQL's own types).
+def read(row: Sequence) -> Run:  # type: ignore[type-arg]
+    """The head from a row of select_heads.sql: the columns of `fixed`, then of `moving`."""
+    return Run(
+        id=row[0],
+        tenant=row[1],
+        runner=row[2],
+        framework=row[3],
+        kind=_KINDS[row[4]],
+        created_at=row[5],
+        timeout_s=row[6],
+        submitted_by=row[7],
+        session_id=row[8],
+        agent=row[9],
+        queue=row[10],
+        priority_s=row[11],
+        parent_id=row[12],
+        forked_from=row[13],
+        retry=_NO_RETRY if row[14] == 1 else Retry(row[14], row[15]),
+        webhook_url=row[16],
+        idempotency_key=row[17],
+        idempotency_session=row[18],
+        idempotency_hash=row[19],
+        metadata=None if row[20] is None else msgspec.Raw(row[20]),
+        state=_STATES[row[21]],
+        order_at=row[22],
+        due_at=row[23],
+        ready=bool(row[24]),
+        blocked_by=row[25],
+        seq=row[26],
+        generation=row[27],
+        attempt_id=row[28],
+        attempt=row[29],
+        attempt_at=row[30],
+        worker_id=row[31],
+        lost=row[32],
+        unproven=row[33],
+        failures=row[34],
+        solo=bool(row[35]),
+        executed_ms=row[36],
+        started_at=row[37],
+        finished_at=row[38],
+        waiting_kind=row[39],
+        usage=Usage(row[40], row[41], row[42]),
+        error=None if row[43] is None else RunError(row[43], row[44]),
+        result_size=row[45],
+        progress=_NO_PROGRESS if row[46] is None else _decode_progress(row[46]),
+        waiting=None if row[47] is None else msgspec.Raw(row[47]),
+    )
+
+
+HEAD_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, submitted_by, session_id, agent,
+    queue, priority_s, parent_id, forked_from, retry_max_attempts, retry_backoff_s, webhook_url,
+    idempotency_key, idempotency_session, idempotency_hash, metadata,
+    state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
+    lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
+    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting"""
+"""The order that `read` expects; `:head` in a query stands for it."""
+
+HEAD_WIDTH = HEAD_COLUMNS.count(",") + 1
+
+__all__ = ["HEAD_COLUMNS", "HEAD_WIDTH", "Value", "body", "fixed", "moving", "read"]

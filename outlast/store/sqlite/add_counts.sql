@@ -1,0 +1,3 @@
+INSERT INTO counters (tenant, session_id, status, shard, n)
+VALUES :rows
+ON CONFLICT DO UPDATE SET n = n + excluded.n

@@ -1,0 +1,3 @@
+-- Its attempts and events go with it; a notice it still owes stays.
+DELETE FROM runs
+WHERE id = ?

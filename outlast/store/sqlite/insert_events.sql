@@ -1,0 +1,2 @@
+INSERT INTO events (run_id, seq, kind, at, attempt_id, data)
+VALUES :rows

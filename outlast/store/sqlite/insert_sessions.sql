@@ -1,0 +1,3 @@
+INSERT INTO sessions (tenant, id, created_at)
+VALUES :rows
+ON CONFLICT DO NOTHING

@@ -1,0 +1,153 @@
+-- The first schema. Runs before the new code. It has columns and tables that later features fill
+-- (lanes, forks, children), so that they need no rewrite of a full table.
+-- The constraints repeat the promises of lifecycle.py: final <=> finished_at, running <=> attempt_id,
+-- one terminal event a run, unique idempotency keys, gapless numbers by primary key.
+
+CREATE TABLE schema (
+    version                INTEGER NOT NULL,
+    oldest_compatible_code INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE runs (
+    id                  TEXT    NOT NULL PRIMARY KEY,
+    tenant              TEXT    NOT NULL,
+    runner              TEXT    NOT NULL,
+    framework           TEXT    NOT NULL,
+    kind                TEXT    NOT NULL CHECK (kind IN ('shared', 'isolated')),
+    created_at          INTEGER NOT NULL,
+    timeout_s           INTEGER NOT NULL,
+    submitted_by        TEXT,
+    session_id          TEXT,
+    agent               TEXT,
+    queue               TEXT    NOT NULL,
+    priority_s          INTEGER NOT NULL,
+    parent_id           TEXT,
+    forked_from         TEXT,
+    retry_max_attempts  INTEGER NOT NULL,
+    retry_backoff_s     REAL    NOT NULL,
+    webhook_url         TEXT,
+    idempotency_key     TEXT,
+    idempotency_session TEXT,
+    idempotency_hash    BLOB,
+    state               TEXT    NOT NULL
+        CHECK (state IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')),
+    status              TEXT    NOT NULL GENERATED ALWAYS AS (iif(state = 'waiting', 'running', state)) VIRTUAL,
+    order_at            INTEGER NOT NULL,
+    due_at              INTEGER,
+    ready               INTEGER NOT NULL CHECK (ready = 0 OR state = 'queued'),
+    blocked_by          TEXT,
+    seq                 INTEGER NOT NULL,
+    generation          INTEGER NOT NULL,
+    attempt_id          TEXT CHECK ((attempt_id IS NOT NULL) = (state = 'running')),
+    attempt             INTEGER NOT NULL,
+    attempt_at          INTEGER,
+    worker_id           TEXT,
+    lost                INTEGER NOT NULL,
+    unproven            INTEGER NOT NULL,
+    failures            INTEGER NOT NULL,
+    solo                INTEGER NOT NULL,
+    executed_ms         INTEGER NOT NULL,
+    started_at          INTEGER,
+    finished_at         INTEGER
+        CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled'))),
+    waiting_kind        TEXT CHECK ((waiting_kind IS NOT NULL) = (state = 'waiting')),
+    model_calls         INTEGER NOT NULL,
+    input_tokens        INTEGER NOT NULL,
+    output_tokens       INTEGER NOT NULL,
+    error_code          TEXT CHECK ((error_code IS NOT NULL) = (state = 'failed')),
+    error_message       TEXT,
+    result_size         INTEGER CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),
+    progress            BLOB,
+    waiting             BLOB,
+    metadata            BLOB,
+    request_hash        BLOB,
+    result_hash         BLOB,
+    request             BLOB,
+    result              BLOB
+) STRICT;
+
+CREATE INDEX runs_by_tenant ON runs (tenant, id);
+CREATE INDEX runs_by_status ON runs (tenant, status, id);
+CREATE INDEX runs_by_session ON runs (tenant, session_id, id, status) WHERE session_id IS NOT NULL;
+CREATE INDEX runs_ready ON runs (kind, order_at, id, runner) WHERE ready = 1;
+CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_by_worker ON runs (worker_id) WHERE worker_id IS NOT NULL;
+CREATE UNIQUE INDEX runs_by_key ON runs (tenant, idempotency_session, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE INDEX runs_by_request_hash ON runs (request_hash) WHERE request_hash IS NOT NULL;
+CREATE INDEX runs_by_result_hash ON runs (result_hash) WHERE result_hash IS NOT NULL;
+
+CREATE TABLE attempts (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    run_id     TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    number     INTEGER NOT NULL,
+    worker_id  TEXT    NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER,
+    "end"      TEXT CHECK (("end" IS NULL) = (ended_at IS NULL)),
+    UNIQUE (run_id, number)
+) STRICT;
+
+CREATE TABLE events (
+    run_id     TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    seq        INTEGER NOT NULL CHECK (seq > 0),
+    kind       TEXT    NOT NULL,
+    at         INTEGER NOT NULL,
+    attempt_id TEXT,
+    data       BLOB    NOT NULL,
+    PRIMARY KEY (run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX events_one_outcome ON events (run_id) WHERE kind = 'complete';
+
+CREATE TABLE sessions (
+    tenant     TEXT    NOT NULL,
+    id         TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    settings   BLOB,
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+
+-- Bytes by the SHA-256 of what they are; `envelope` says how they are stored (0: as they are).
+CREATE TABLE blobs (
+    tenant     TEXT    NOT NULL,
+    hash       BLOB    NOT NULL,
+    envelope   INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL,
+    bytes      BLOB    NOT NULL,
+    PRIMARY KEY (tenant, hash)
+) STRICT;
+
+CREATE TABLE outbox (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    run_id      TEXT    NOT NULL,
+    tenant      TEXT    NOT NULL,
+    url         TEXT    NOT NULL,
+    head        BLOB    NOT NULL,
+    result      BLOB,
+    result_hash BLOB,
+    result_size INTEGER,
+    created_at  INTEGER NOT NULL,
+    due_at      INTEGER NOT NULL,
+    tries       INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX outbox_due ON outbox (due_at);
+CREATE INDEX outbox_by_result_hash ON outbox (result_hash) WHERE result_hash IS NOT NULL;
+
+-- How many runs there are, per tenant, session ('' for all of the tenant) and status. Sharded where writers are many.
+CREATE TABLE counters (
+    tenant     TEXT    NOT NULL,
+    session_id TEXT    NOT NULL,
+    status     TEXT    NOT NULL,
+    shard      INTEGER NOT NULL,
+    n          INTEGER NOT NULL,
+    PRIMARY KEY (tenant, session_id, status, shard)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workers (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    started_at  INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    lost_at     INTEGER
+) STRICT, WITHOUT ROWID;

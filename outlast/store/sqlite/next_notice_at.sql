@@ -1,0 +1,2 @@
+SELECT min(due_at)
+FROM outbox

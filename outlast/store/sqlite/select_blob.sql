@@ -1,0 +1,4 @@
+SELECT bytes
+FROM blobs
+WHERE tenant = ?
+  AND hash = ?

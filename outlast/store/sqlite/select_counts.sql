@@ -1,0 +1,5 @@
+SELECT status, sum(n)
+FROM counters
+WHERE tenant = ?
+  AND session_id = ?
+GROUP BY status

@@ -1,0 +1,3 @@
+SELECT :head
+FROM runs
+WHERE id = ?

@@ -1,0 +1,4 @@
+SELECT :head
+FROM runs
+ORDER BY id DESC
+LIMIT ?

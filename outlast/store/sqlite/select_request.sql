@@ -1,0 +1,3 @@
+SELECT tenant, request, request_hash
+FROM runs
+WHERE id = ?

@@ -1,0 +1,3 @@
+SELECT tenant, result, result_hash
+FROM runs
+WHERE id = ?
