@@ -32,6 +32,7 @@ from outlast.runs import (
     Event,
     EventKind,
     Isolation,
+    JsonObject,
     Progress,
     Retry,
     Run,
@@ -127,7 +128,7 @@ class Engine:
             order_at=now - new.priority_s * 1000,
             retry=new.retry,
             webhook_url=new.webhook_url,
-            metadata=request.metadata,
+            metadata=_raw(request.metadata),
             idempotency_key=idempotency.key if idempotency else None,
             idempotency_session=idempotency.session if idempotency else None,
             idempotency_hash=idempotency.hash if idempotency else None,
@@ -277,6 +278,10 @@ def body_hash(fields: Mapping[str, object]) -> bytes:
     """What makes two submits the same: SHA-256 of the JSON with sorted keys, without nulls and `idempotency_*`."""
     kept = {k: v for k, v in fields.items() if v is not None and not k.startswith("idempotency_")}
     return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).digest()
+
+
+def _raw(value: JsonObject | None) -> msgspec.Raw | None:
+    return None if value is None else msgspec.Raw(msgspec.json.encode(value))
 
 
 def _no_result(run: Run) -> str:

@@ -11,6 +11,9 @@ import msgspec
 Json = bytes
 """A JSON document in UTF-8, as stored."""
 
+JsonObject = dict[str, object]
+"""A JSON object that a client sent, read. (`Raw | None` cannot be decoded by msgspec.)"""
+
 
 class RunState(StrEnum):
     """Where a run is. Each says who moves it on, and what happens if nobody does."""
@@ -206,9 +209,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Names of the operator's MCP servers that the run may use."""
     function: str | None = None
     """What a `function` run calls: `module:callable`."""
-    config: msgspec.Raw | None = None
+    config: JsonObject | None = None
     session_id: str | None = None
-    metadata: msgspec.Raw | None = None
+    metadata: JsonObject | None = None
 
 
 class EventKind(StrEnum):

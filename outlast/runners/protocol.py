@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from outlast.config import McpServer, Settings
-from outlast.runs import Isolation, Progress, RunRequest
+from outlast.runs import Isolation, JsonObject, Progress, RunRequest
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,9 +22,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     agent_file: str | None = None
     agent_yaml: str | None = None
-    config: msgspec.Raw | None = None
+    config: JsonObject | None = None
     session_id: str | None = None
-    metadata: msgspec.Raw | None = None
+    metadata: JsonObject | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
