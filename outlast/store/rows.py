@@ -1,4 +1,4 @@
-"""A run's head as a row, and back: both stores keep the same columns in the same order. Nothing is validated on read."""
+"""A run's head as a row and back, in the same columns and order for both stores. Nothing is validated on read."""
 
 from collections.abc import Sequence
 

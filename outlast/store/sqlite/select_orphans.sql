@@ -1,7 +1,12 @@
--- Runs whose worker's lease has ended, with the end of that lease.
-SELECT :head, coalesce(workers.lease_until, attempt_at)
+-- Runs whose worker's lease has ended (or of whom no lease is known), with the end of that lease.
+SELECT :head, coalesce((SELECT lease_until FROM workers WHERE workers.id = worker_id), attempt_at)
 FROM runs
-LEFT JOIN workers ON workers.id = runs.worker_id
-WHERE runs.worker_id IS NOT NULL
-  AND (workers.id IS NULL OR workers.lost_at IS NOT NULL OR workers.lease_until <= ?)
+WHERE worker_id IS NOT NULL
+  AND NOT EXISTS (
+      SELECT 1
+      FROM workers
+      WHERE workers.id = runs.worker_id
+        AND lost_at IS NULL
+        AND lease_until > ?
+  )
 LIMIT 1000

@@ -1,0 +1,33 @@
+"""What every test may ask for: a clock that it sets, and an engine on an open store whose invariants are checked."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outlast.clock import FakeClock
+from outlast.engine import Engine
+from outlast.store.sqlite import SqliteStore
+from tests import invariants
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Stands still until the test moves it."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqliteStore]:
+    """An open store in a folder of its own; every store that Outlast has goes through here."""
+    store = SqliteStore(tmp_path / "data", clock)
+    await store.open()
+    yield store
+    await store.close()
+    invariants.check(store.path)
+
+
+@pytest.fixture
+def engine(store: SqliteStore, clock: FakeClock) -> Engine:
+    """The verbs on that store."""
+    return Engine(store, clock)

@@ -1,0 +1,79 @@
+"""What must be true of a store at any moment, said in SQL and apart from the code that writes it.
+
+Each query finds the rows that break one promise, so none may find any. They run after every test that touched a
+store, and after every kill in tests/faults.
+"""
+
+import sqlite3
+from pathlib import Path
+
+BROKEN = {
+    "a final run has exactly one terminal event, and it is the last one": """
+        SELECT runs.id FROM runs
+        WHERE state IN ('succeeded', 'failed', 'cancelled')
+          AND (SELECT count(*) FROM events WHERE run_id = runs.id AND kind = 'complete' AND seq = runs.seq) <> 1
+    """,
+    "a run that has not ended has no terminal event": """
+        SELECT runs.id FROM runs JOIN events ON events.run_id = runs.id AND events.kind = 'complete'
+        WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
+    """,
+    "event numbers are gapless from 1 to the head's": """
+        SELECT runs.id FROM runs
+        LEFT JOIN events ON events.run_id = runs.id
+        GROUP BY runs.id, runs.seq
+        HAVING count(events.seq) <> runs.seq OR coalesce(max(events.seq), 0) <> runs.seq
+            OR coalesce(min(events.seq), 1) <> 1
+    """,
+    "only the attempt that holds a run is open": """
+        SELECT attempts.id FROM attempts JOIN runs ON runs.id = attempts.run_id
+        WHERE (attempts.ended_at IS NULL) <> (coalesce(runs.attempt_id, '') = attempts.id)
+    """,
+    "the attempts of a run are numbered from 1 to the head's": """
+        SELECT runs.id FROM runs
+        LEFT JOIN attempts ON attempts.run_id = runs.id
+        GROUP BY runs.id, runs.attempt
+        HAVING count(attempts.id) <> runs.attempt OR coalesce(max(attempts.number), 0) <> runs.attempt
+    """,
+    "no event belongs to an attempt of another run": """
+        SELECT events.run_id FROM events JOIN attempts ON attempts.id = events.attempt_id
+        WHERE attempts.run_id <> events.run_id
+    """,
+    "counters are the numbers of runs": """
+        SELECT tenant, session_id, status, sum(n) FROM (
+            SELECT tenant, '' AS session_id, status, 1 AS n FROM runs
+            UNION ALL
+            SELECT tenant, session_id, status, 1 FROM runs WHERE session_id IS NOT NULL
+            UNION ALL
+            SELECT tenant, session_id, status, -n FROM counters
+        ) AS counted
+        GROUP BY tenant, session_id, status
+        HAVING sum(n) <> 0
+    """,
+    "every session of a run is known": """
+        SELECT runs.id FROM runs LEFT JOIN sessions
+        ON sessions.tenant = runs.tenant AND sessions.id = runs.session_id
+        WHERE runs.session_id IS NOT NULL AND sessions.id IS NULL
+    """,
+    "every large request and result is there": """
+        SELECT runs.id FROM runs LEFT JOIN blobs
+        ON blobs.tenant = runs.tenant AND blobs.hash = coalesce(runs.result_hash, runs.request_hash)
+        WHERE (runs.result_hash IS NOT NULL OR runs.request_hash IS NOT NULL) AND blobs.hash IS NULL
+    """,
+    "a succeeded run has a result": """
+        SELECT id FROM runs WHERE state = 'succeeded' AND result IS NULL AND result_hash IS NULL
+    """,
+}
+
+
+def check(path: Path) -> None:
+    """Assert every promise on the SQLite file at `path`, through a connection of its own."""
+    database = sqlite3.connect(path)
+    try:
+        found = {promise: database.execute(query).fetchall() for promise, query in BROKEN.items()}
+        integrity = database.execute("PRAGMA integrity_check").fetchone()[0]
+        foreign = database.execute("PRAGMA foreign_key_check").fetchall()
+    finally:
+        database.close()
+    assert {promise: rows[:5] for promise, rows in found.items() if rows} == {}
+    assert integrity == "ok"
+    assert foreign == []

@@ -1,0 +1,104 @@
+"""What is SQLite's own: the file, its owner, its durability, its plans."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from outlast.clock import FakeClock
+from outlast.engine import Engine
+from outlast.errors import StoreOwned, StoreUnavailable
+from outlast.runs import RunState
+from outlast.store.queries import query, statements
+from outlast.store.sqlite import SqliteStore
+from outlast.store.sqlite.writer import PACKAGE
+from tests.runs_factory import ME, claim, new_run, running, submit
+
+
+async def test_a_second_owner_is_refused_with_the_way_out(store: SqliteStore, clock: FakeClock) -> None:
+    second = SqliteStore(store.path.parent, clock)
+
+    with pytest.raises(StoreOwned, match=r"--workers 1.*OUTLAST_DATABASE_URL"):
+        await second.open()
+
+
+async def test_a_new_owner_finds_everything_and_recovers_what_ran(tmp_path: Path, clock: FakeClock) -> None:
+    first = SqliteStore(tmp_path, clock)
+    await first.open()
+    engine = Engine(first, clock)
+    ran, _ = await running(engine, new_run(session_id="s", key="k"))
+    queued = await submit(engine)
+    await first.close()
+
+    second = SqliteStore(tmp_path, clock)
+    await second.open()
+    engine = Engine(second, clock)
+    await engine.recover()
+
+    claimed = await claim(engine, limit=5, worker="worker_2")
+    await second.close()
+    assert [c.run.id for c in claimed] == [ran.id, queued.id]
+
+
+async def test_a_run_is_read_right_when_its_head_is_not_in_memory(store: SqliteStore, engine: Engine) -> None:
+    run = await submit(engine)
+    store._heads.clear()
+
+    assert await engine.get(ME, run.id) == run
+    assert (await engine.cancel(ME, run.id)).state is RunState.CANCELLED
+
+
+async def test_an_error_of_the_database_refuses_all_and_harms_nothing(
+    store: SqliteStore, engine: Engine
+) -> None:
+    pages = sqlite3.connect(store.path).execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    outcomes = await asyncio.gather(
+        *[engine.submit(ME, new_run("x" * 50_000)) for _ in range(5)], return_exceptions=True
+    )
+
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    assert (await submit(engine, new_run("x" * 50_000))).state is RunState.QUEUED
+
+
+async def test_writes_are_flushed_and_the_file_can_shrink(store: SqliteStore) -> None:
+    pragmas = {
+        name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys")
+    }
+
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 2, "foreign_keys": 1}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1500])
+def test_a_set_wise_write_covers_every_row_once(n: int) -> None:
+    rows = [(i, f"s{i}", "t", 0, 1) for i in range(n)]
+
+    written = [value for _, values in statements(PACKAGE, "add_counts", rows) for value in values]
+
+    assert written == [value for row in rows for value in row]
+
+
+HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {
+    "select_ready": ("isolated", '["echo"]', 10),
+    "select_due": (0,),
+    "select_orphans": (0,),
+    "select_head": ("r",),
+    "select_by_key": ("t", "", "k"),
+    "select_events": ("r", 0, 100),
+    "list_by_tenant": {"tenant": "t", "before": "z", "size": 20, "offset": 0},
+    "list_by_status": {"tenant": "t", "status": "failed", "before": "z", "size": 20, "offset": 0},
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_hot_queries_search_an_index_and_sort_nothing(store: SqliteStore, name: str) -> None:
+    sql = query(PACKAGE, name).replace(":head", "runs.id")
+
+    plan = [row[3] for row in store._reads.execute(f"EXPLAIN QUERY PLAN {sql}", HOT[name])]
+
+    assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
