@@ -64,14 +64,7 @@ class SqliteStore:
         self._heads: dict[str, Run] = {}
         self._lock: int | None = None
         self.path = data_dir / "outlast.db"
-
-    @property
-    def on_commit(self) -> OnCommit:
-        return self._writer.on_commit
-
-    @on_commit.setter
-    def on_commit(self, on_commit: OnCommit) -> None:
-        self._writer.on_commit = on_commit
+        self.on_commit: OnCommit = lambda transitions: None
 
     async def open(self) -> None:
         """Own the data folder, migrate, and void every lease of the owner before; `StoreOwned` if it is taken."""
@@ -93,7 +86,9 @@ class SqliteStore:
         self._slow = ThreadPoolExecutor(1, "outlast-reader")
         found = self._reads.execute(_head("select_newest"), (WARM_HEADS,)).fetchall()
         self._heads.update((row[0], rows.read(row)) for row in reversed(found))
-        self._writer = Writer(connection, self._clock, self._heads, HEADS_MAX)
+        self._writer = Writer(
+            connection, self._clock, self._heads, HEADS_MAX, lambda told: self.on_commit(told)
+        )
         self._connection = connection
         self._writer.start()
 

@@ -62,7 +62,14 @@ class _Handed(msgspec.Struct, frozen=True):
 class Writer:
     """Owns the writing connection and the heads of the runs it wrote last."""
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock, heads: Heads, heads_max: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        heads: Heads,
+        heads_max: int,
+        on_commit: OnCommit,
+    ) -> None:
         self._db = connection
         self._clock = clock
         self._heads = heads
@@ -70,7 +77,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="outlast-writer", daemon=True)
-        self.on_commit: OnCommit = lambda transitions: None
+        self._on_commit = on_commit
 
     def start(self) -> None:
         self._thread.start()
@@ -139,7 +146,7 @@ class Writer:
 
     def _answer_on_loop(self, answers: list[tuple[_Handed, Answer]], transitions: list[Transition]) -> None:
         if transitions:
-            self.on_commit(transitions)
+            self._on_commit(transitions)
         for handed, answer in answers:
             if handed.future.done():
                 continue
