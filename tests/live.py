@@ -1,0 +1,173 @@
+"""A real `outlast serve`, as its operator would start it: its own process, port, folder and environment."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+START_S = 20.0
+
+
+class Live:
+    """Start it with `start` (or as a context manager); `kill_tree` is `kill -9` of everything it started."""
+
+    def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        self.data_dir = root / "data"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = root / "server.log"
+        self._env = dict(env or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start and wait until it answers on /ready."""
+        clean = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        command = [
+            sys.executable,
+            "-m",
+            "outlast",
+            "serve",
+            "--port",
+            str(self.port),
+            "--data-dir",
+            str(self.data_dir),
+        ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={**clean, **self._env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(
+            self.ready, START_S, lambda: f"the server to be ready; its log:\n{self.log.read_text()[-4000:]}"
+        )
+        return self
+
+    def ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the server ended:\n{self.log.read_text()[-4000:]}"
+        try:
+            return self.http.get("/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill_tree(self) -> None:
+        """SIGKILL the server and everything below it, as a power cut would."""
+        tree = [self.pid, *descendants(self.pid)]
+        for pid in tree:
+            _kill(pid, signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(10)
+
+    def terminate(self, timeout_s: float = 30) -> int:
+        """SIGTERM, and its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(timeout_s)
+
+    def submit(self, **body: object) -> str:
+        """A run's id, once it is accepted."""
+        answer = self.http.post("/api/v1/runs", json=body)
+        assert answer.status_code == 202, answer.text
+        job_id: str = answer.json()["job_id"]
+        return job_id
+
+    def status(self, job_id: str) -> dict[str, object]:
+        answer = self.http.get(f"/api/v1/runs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, object] = answer.json()
+        return found
+
+    def ended(self, job_id: str) -> bool:
+        return self.status(job_id)["status"] in ("succeeded", "failed", "cancelled")
+
+    def wait_for_end(self, job_id: str, timeout_s: float = 30) -> dict[str, object]:
+        """The status of the run once it has ended."""
+        wait_until(lambda: self.ended(job_id), timeout_s, lambda: f"the end of {self.status(job_id)}")
+        return self.status(job_id)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+        if self._process is not None and self._process.poll() is None:
+            self.kill_tree()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: Callable[[], str]) -> None:
+    """Poll until the condition holds; fail with what was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what()}"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`, by /proc."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            yield int(entry.name), int(fields[1])
+
+
+def processes_with(text: str) -> list[int]:
+    """Processes whose environment has this text: what a run left behind."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if text.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

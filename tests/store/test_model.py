@@ -1,0 +1,185 @@
+"""Random histories of verbs on a real store, beside a model of a few lines; the store is closed and reopened midway."""
+
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from outlast.clock import FakeClock
+from outlast.engine import Engine
+from outlast.errors import IdempotencyConflict, OutlastError
+from outlast.lifecycle import Cause
+from outlast.runs import Draft, EventKind, RunError, RunStatus
+from outlast.store.protocol import Page, RunFilter
+from outlast.store.sqlite import SqliteStore
+from tests import invariants
+from tests.runs_factory import ME, claim, new_run
+
+T = TypeVar("T")
+Held = tuple[str, str]
+"""A run and the attempt that was given it."""
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The model: each run's status, who holds it, and which key it has."""
+
+    runs = Bundle("runs")
+    held = Bundle("held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = Path(tempfile.mkdtemp())
+        self._runner = asyncio.Runner()
+        self._clock = FakeClock()
+        self._workers = 1
+        self._open()
+        self.status: dict[str, RunStatus] = {}
+        self.holder: dict[str, str] = {}
+        self.keys: dict[str, tuple[str, bytes]] = {}
+
+    def _run(self, work: Coroutine[object, object, T]) -> T:
+        return self._runner.run(work)
+
+    def _open(self) -> None:
+        self._store = SqliteStore(self._folder, self._clock)
+        self._run(self._store.open())
+        self._engine = Engine(self._store, self._clock)
+
+    def teardown(self) -> None:
+        self._run(self._store.close())
+        self._runner.close()
+        invariants.check(self._store.path)
+        shutil.rmtree(self._folder)
+
+    @rule(target=runs, session=st.sampled_from([None, "a", "b"]))
+    def submit(self, session: str | None) -> str:
+        run = self._run(self._engine.submit(ME, new_run(session_id=session))).run
+        self.status[run.id] = RunStatus.QUEUED
+        return run.id
+
+    @rule(key=st.sampled_from("kl"), body=st.sampled_from([b"1", b"2"]))
+    def submit_with_key(self, key: str, body: bytes) -> None:
+        known = self.keys.get(key)
+        verb = self._engine.submit(ME, new_run(key=key, body=body))
+        if known is not None and known[1] != body:
+            with pytest.raises(IdempotencyConflict, match=known[0]):
+                self._run(verb)
+            return
+        submitted = self._run(verb)
+        assert submitted.replayed == (known is not None)
+        assert known in (None, (submitted.run.id, body))
+        if known is None:
+            self.keys[key] = (submitted.run.id, body)
+            self.status[submitted.run.id] = RunStatus.QUEUED
+
+    @rule(target=held, limit=st.integers(1, 3))
+    def claim(self, limit: int) -> object:
+        claimed = self._run(claim(self._engine, limit, f"worker_{self._workers}"))
+        queued = [run_id for run_id, status in self.status.items() if status is RunStatus.QUEUED]
+        assert len(claimed) == min(limit, len(queued))
+        for taken in claimed:
+            assert self.status[taken.run.id] is RunStatus.QUEUED
+            self.status[taken.run.id] = RunStatus.RUNNING
+            self.holder[taken.run.id] = taken.run.attempt_id or ""
+        return multiple(*[(taken.run.id, taken.run.attempt_id or "") for taken in claimed])
+
+    def _try(self, held: Held, verb: Coroutine[object, object, object]) -> bool:
+        """Whether the attempt still held the run; the store must agree."""
+        holds = self.holder.get(held[0]) == held[1]
+        try:
+            self._run(verb)
+        except OutlastError:
+            assert not holds
+            return False
+        assert holds
+        return True
+
+    @rule(held=held, n=st.integers(1, 3))
+    def append(self, held: Held, n: int) -> None:
+        self._try(held, self._engine.append(*held, [Draft(EventKind.LOG, b"{}")] * n))
+
+    @rule(held=held, succeeds=st.booleans())
+    def finish(self, held: Held, succeeds: bool) -> None:
+        run_id, attempt_id = held
+        if run_id not in self.status:
+            return
+        run = self._run(self._engine.get(ME, run_id))
+        verb = (
+            self._engine.succeed(run, attempt_id, b"1")
+            if succeeds
+            else self._engine.fail(run_id, attempt_id, RunError("agent_error", "no"))
+        )
+        if self._try(held, verb):
+            del self.holder[run_id]
+            self.status[run_id] = RunStatus.SUCCEEDED if succeeds else RunStatus.FAILED
+
+    @rule(held=held, hands_back=st.booleans())
+    def release(self, held: Held, hands_back: bool) -> None:
+        verb = self._engine.hand_back(*held) if hands_back else self._engine.lose(*held, Cause.WORKER)
+        if self._try(held, verb):
+            del self.holder[held[0]]
+            self.status[held[0]] = self._run(self._engine.get(ME, held[0])).status
+
+    @rule(run_id=runs)
+    def cancel(self, run_id: str) -> None:
+        ended = self.status.get(run_id) not in (RunStatus.QUEUED, RunStatus.RUNNING)
+        try:
+            self._run(self._engine.cancel(ME, run_id))
+        except OutlastError:
+            assert ended
+            return
+        assert not ended
+        self.status[run_id] = RunStatus.CANCELLED
+        self.holder.pop(run_id, None)
+
+    @rule(run_id=consumes(runs))
+    def delete(self, run_id: str) -> None:
+        try:
+            self._run(self._engine.delete(ME, run_id))
+        except OutlastError:
+            assert self.status[run_id] in (RunStatus.QUEUED, RunStatus.RUNNING)
+            return
+        del self.status[run_id]
+
+    @rule()
+    def lease_ends(self) -> None:
+        self._clock.advance(31)
+        self._lose_all()
+
+    @rule()
+    def server_restarts(self) -> None:
+        self._run(self._store.close())
+        self._open()
+        self._lose_all()
+
+    def _lose_all(self) -> None:
+        self._run(self._engine.recover())
+        self._workers += 1
+        for run_id in self.holder:
+            self.status[run_id] = self._run(self._engine.get(ME, run_id)).status
+            assert self.status[run_id] is not RunStatus.RUNNING
+        self.holder.clear()
+
+    @invariant()
+    def the_store_agrees(self) -> None:
+        listing = self._run(self._engine.list_runs(ME, RunFilter(), Page(size=100)))
+        assert {run.id: run.status for run in listing.runs} == self.status
+        counts = self._run(self._engine.counts(ME))
+        assert {status: n for status, n in counts.items() if n} == Counter(self.status.values())
+
+
+StoreMachine.TestCase.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestStoreMachine = StoreMachine.TestCase
