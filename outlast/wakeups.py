@@ -16,6 +16,9 @@ from outlast.runs import AttemptEnd, Event, Run, RunState
 BACKLOG = 512
 """Events and token deltas a watcher may fall behind by; what it missed of the events, the store still has."""
 
+UNTOLD = 1000
+"""Taken attempts remembered for a guard that comes late."""
+
 
 class Bell:
     """Something may have changed: ring it from anywhere, wait for it in one loop."""
@@ -106,14 +109,22 @@ class Wakeups:
         """A webhook notice was written."""
         self.watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self._attempts: dict[str, OnFenced] = {}
+        self._untold: dict[str, Run] = {}
 
     def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
         """Follow one run; use as a context manager, and read the store's state inside it, not before."""
         return Watch(self, run_id, tokens=tokens)
 
     def guard(self, attempt_id: str, on_fenced: OnFenced) -> None:
-        """Call `on_fenced` once if the run is taken from this attempt by someone else (a cancel, a lost lease)."""
-        self._attempts[attempt_id] = on_fenced
+        """Call `on_fenced` once if the run is taken from this attempt by someone else (a cancel, a lost lease).
+
+        Also if that happened already, between the claim's commit and this call.
+        """
+        run = self._untold.pop(attempt_id, None)
+        if run is not None:
+            on_fenced(run)
+        else:
+            self._attempts[attempt_id] = on_fenced
 
     def unguard(self, attempt_id: str) -> None:
         self._attempts.pop(attempt_id, None)
@@ -147,6 +158,10 @@ class Wakeups:
         on_fenced = self._attempts.pop(attempt_id, None)
         if on_fenced is not None:
             on_fenced(run)
+            return
+        self._untold[attempt_id] = run
+        if len(self._untold) > UNTOLD:
+            del self._untold[next(iter(self._untold))]
 
 
 _TAKEN = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST, AttemptEnd.WAITING})

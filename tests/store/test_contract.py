@@ -192,6 +192,16 @@ async def test_a_cancel_tells_the_attempt(engine: Engine) -> None:
     assert told == [run.id]
 
 
+async def test_a_cancel_before_the_attempt_listens_is_told_all_the_same(engine: Engine) -> None:
+    run, attempt_id = await running(engine)
+    told: list[str] = []
+
+    await engine.cancel(ME, run.id)
+    engine.wakeups.guard(attempt_id, lambda taken: told.append(taken.id))
+
+    assert told == [run.id]
+
+
 async def test_delete_removes_a_finished_run_only(engine: Engine) -> None:
     run = await submit(engine, new_run(key="k", session_id="s"))
     with pytest.raises(RunActive):
