@@ -5,7 +5,7 @@ gateway, dashboard and command line call verbs; none of them writes a status.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -243,17 +243,17 @@ class Engine:
 
     # What the webhook deliverer does.
 
-    async def due_notices(self, limit: int) -> Sequence[Delivery]:
-        """Take webhook notices whose time has come."""
-        return await self._store.due_notices(limit)
+    async def due_notices(self, limit: int, busy: Collection[str] = ()) -> Sequence[Delivery]:
+        """Take webhook notices whose time has come, except those for the receivers in `busy`."""
+        return await self._store.due_notices(limit, busy)
 
     async def settle_notice(self, notice_id: str, *, retry_at: int | None = None) -> None:
         """A notice is done with, or is to be tried again at `retry_at`."""
         await self._store.settle_notice(notice_id, retry_at=retry_at)
 
-    async def next_notice_at(self) -> int | None:
-        """When the next notice is due."""
-        return await self._store.next_notice_at()
+    async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
+        """When the next notice is due, except those for the receivers in `busy`."""
+        return await self._store.next_notice_at(busy)
 
     async def unstow(self, tenant: str, body: Body) -> bytes:
         """The bytes of a body, wherever they are kept."""

@@ -4,6 +4,7 @@ Times are milliseconds since the epoch, UTC (`*_at`); durations carry their unit
 All nouns are frozen: a run that changed is another value, made by `lifecycle.decide` and nowhere else.
 """
 
+import re
 from enum import StrEnum
 
 import msgspec
@@ -256,6 +257,12 @@ class Notice(msgspec.Struct, frozen=True):
     head: Json
     """The body's JSON object without its result."""
     result: Body | None = None
+
+    @property
+    def receiver(self) -> str:
+        """Host and port the notice goes to: those of one receiver wait for each other and for nobody else's."""
+        authority = re.split(r"[/?#]", self.url.partition("//")[2], maxsplit=1)[0]
+        return authority.rpartition("@")[2].lower()
 
 
 class AttemptEnd(StrEnum):

@@ -6,7 +6,7 @@ for those it shared the commit with. When the store cannot commit, the call rais
 of it happened. After each commit, and before the calls return, `on_commit` hears the transitions in order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -19,6 +19,9 @@ INLINE_MAX = 64 * 1024
 
 COUNT_MAX = 10_000
 """Beyond this many, a filtered total is only a lower bound."""
+
+RECEIVER_SHARE = 8
+"""Webhook notices of one receiver that are claimed at once."""
 
 OnCommit = Callable[[Sequence[Transition]], None]
 
@@ -131,16 +134,20 @@ class Store(Protocol):
         """Take the runs of every worker whose lease has ended back to the queue, and make due retries ready."""
         ...
 
-    async def due_notices(self, limit: int) -> list[Delivery]:
-        """Claim notices whose time has come: each comes back to no one else until it is settled or a minute passed."""
+    async def due_notices(self, limit: int, busy: Collection[str] = ()) -> list[Delivery]:
+        """Claim notices whose time has come: each comes back to no one else until it is settled or a minute passed.
+
+        At most `RECEIVER_SHARE` of any one receiver, and none for a receiver in `busy` (`Notice.receiver`), so that a
+        backlog for one delays no other.
+        """
         ...
 
     async def settle_notice(self, notice_id: str, *, retry_at: int | None) -> None:
         """The notice was delivered or given up (`retry_at` null), or is to be tried again at that time."""
         ...
 
-    async def next_notice_at(self) -> int | None:
-        """When the next notice is due, null when none is owed."""
+    async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
+        """When the next notice for a receiver not in `busy` is due, null when none is owed."""
         ...
 
     async def run(self, run_id: str) -> Run | None:

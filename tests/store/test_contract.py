@@ -1,6 +1,7 @@
 """What any store promises, tried through the engine's verbs."""
 
 import asyncio
+from collections import Counter
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from outlast.runs import (
     RunStatus,
     Usage,
 )
-from outlast.store.protocol import INLINE_MAX, Offer, Page, RunFilter, Store
+from outlast.store.protocol import INLINE_MAX, RECEIVER_SHARE, Offer, Page, RunFilter, Store
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
 LOG = Draft(EventKind.LOG, b'{"message":"hello"}')
@@ -360,6 +361,45 @@ async def test_a_finished_run_owes_its_webhook_until_it_is_settled(engine: Engin
     assert (again.notice.id, again.tries) == (delivery.notice.id, 1)
     await engine.settle_notice(again.notice.id)
     assert await engine.next_notice_at() is None
+
+
+async def _owe(engine: Engine, host: str, notices: int) -> None:
+    for _ in range(notices):
+        run = await submit(engine, new_run(webhook_url=f"https://user@{host}/hook?a=1"))
+        await engine.cancel(ME, run.id)
+
+
+async def test_a_backlog_for_one_receiver_leaves_the_others_their_turn(
+    engine: Engine, clock: FakeClock
+) -> None:
+    await _owe(engine, "A.example", RECEIVER_SHARE + 5)
+    clock.advance(1)
+    await _owe(engine, "b.example:8443", 2)
+
+    claimed = Counter(d.notice.receiver for d in await engine.due_notices(100))
+
+    assert claimed == {"a.example": RECEIVER_SHARE, "b.example:8443": 2}
+
+
+async def test_a_busy_receivers_notices_are_left_alone(engine: Engine, clock: FakeClock) -> None:
+    await _owe(engine, "a.example", 2)
+    clock.advance(1)
+    await _owe(engine, "b.example", 1)
+
+    assert await engine.next_notice_at(["a.example"]) == clock.now()
+    assert await engine.next_notice_at(["a.example", "b.example"]) is None
+    assert [d.notice.receiver for d in await engine.due_notices(100, ["a.example"])] == ["b.example"]
+    assert await engine.next_notice_at(["b.example"]) == clock.now() - 1000
+
+
+async def test_claimed_notices_are_the_oldest_of_all_receivers(engine: Engine, clock: FakeClock) -> None:
+    for host in ("z.example", "a.example", "m.example"):
+        await _owe(engine, host, 1)
+        clock.advance(1)
+
+    claimed = {d.notice.receiver for d in await engine.due_notices(2)}
+
+    assert claimed == {"z.example", "a.example"}
 
 
 async def test_a_list_is_newest_first_and_counts_exactly(engine: Engine) -> None:

@@ -102,3 +102,15 @@ async def test_hot_queries_search_an_index_and_sort_nothing(store: SqliteStore, 
 
     assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
     assert not [step for step in plan if "TEMP B-TREE" in step], plan
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("claim_notices", 5), ("next_notice_at", 1)])
+async def test_the_outbox_is_searched_and_never_scanned(
+    store: SqliteStore, name: str, parameters: int
+) -> None:
+    explain = f"EXPLAIN QUERY PLAN {query(PACKAGE, name)}"
+
+    plan = [row[3] for row in store._connection.execute(explain, ("[]",) * parameters)]
+
+    assert [step for step in plan if "outbox_by_receiver" in step]
+    assert not [step for step in plan if step in ("SCAN outbox", "SCAN due")]

@@ -10,7 +10,7 @@ import builtins
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,7 @@ from outlast.store.sqlite.writer import (
     Writer,
     beat,
     claim_notices,
+    names,
     put_blob,
     statement,
 )
@@ -155,8 +156,8 @@ class SqliteStore:
     async def recover(self) -> builtins.list[Transition]:
         return _as(list, await self._writer.do(Recover()))
 
-    async def due_notices(self, limit: int) -> builtins.list[Delivery]:
-        return _as(list, await self._writer.do(claim_notices(limit)))
+    async def due_notices(self, limit: int, busy: Collection[str] = ()) -> builtins.list[Delivery]:
+        return _as(list, await self._writer.do(claim_notices(limit, busy)))
 
     async def settle_notice(self, notice_id: str, *, retry_at: int | None) -> None:
         if retry_at is None:
@@ -184,8 +185,8 @@ class SqliteStore:
         found = _available(lambda: self._reads.execute(_events_sql(), (run_id, after, limit)).fetchall())
         return [Event(row[0], row[1], _KINDS[row[2]], row[3], row[4], row[5]) for row in found]
 
-    async def next_notice_at(self) -> int | None:
-        row = self._one(query(PACKAGE, "next_notice_at"))
+    async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
+        row = self._one(query(PACKAGE, "next_notice_at"), names(busy))
         at: int | None = row[0] if row is not None else None
         return at
 

@@ -10,7 +10,7 @@ import hashlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -21,7 +21,7 @@ from outlast.lifecycle import Cause, Claim, Command, Due, Lose, Transition
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
 from outlast.store.plan import KeyPlace, Plan, key_places
-from outlast.store.protocol import Claimed, Delivery, Offer, OnCommit, Submit
+from outlast.store.protocol import RECEIVER_SHARE, Claimed, Delivery, Offer, OnCommit, Submit
 from outlast.store.queries import Row, Value, query, statements
 
 PACKAGE = "outlast.store.sqlite"
@@ -309,6 +309,7 @@ def _notice_row(notice: Notice, now: int) -> Row:
         notice.run_id,
         notice.tenant,
         notice.url,
+        notice.receiver,
         notice.head,
         *rows.body(result),
         size,
@@ -345,11 +346,17 @@ def put_blob(tenant: str, data: bytes) -> tuple[bytes, Do]:
     return digest, do
 
 
-def claim_notices(limit: int) -> Do:
+def names(receivers: Collection[str]) -> str:
+    """A set of names as one SQL parameter."""
+    return msgspec.json.encode(list(receivers)).decode()
+
+
+def claim_notices(limit: int, busy: Collection[str]) -> Do:
     """Due deliveries, put off for as long as their delivery may take."""
 
     def do(db: sqlite3.Connection, now: int) -> list[Delivery]:
-        found = db.execute(query(PACKAGE, "claim_notices"), (now, now + NOTICE_CLAIM_MS, limit)).fetchall()
+        claim = (now, now + NOTICE_CLAIM_MS, RECEIVER_SHARE, limit, names(busy))
+        found = db.execute(query(PACKAGE, "claim_notices"), claim).fetchall()
         return [_delivery(row) for row in found]
 
     return do

@@ -123,6 +123,7 @@ CREATE TABLE outbox (
     run_id      TEXT    NOT NULL,
     tenant      TEXT    NOT NULL,
     url         TEXT    NOT NULL,
+    receiver    TEXT    NOT NULL,
     head        BLOB    NOT NULL,
     result      BLOB,
     result_hash BLOB,
@@ -132,7 +133,7 @@ CREATE TABLE outbox (
     tries       INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX outbox_due ON outbox (due_at);
+CREATE INDEX outbox_by_receiver ON outbox (receiver, due_at);
 CREATE INDEX outbox_by_result_hash ON outbox (result_hash) WHERE result_hash IS NOT NULL;
 
 -- How many runs there are, per tenant, session ('' for all of the tenant) and status. Sharded where writers are many.
