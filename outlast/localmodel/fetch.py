@@ -185,7 +185,8 @@ def _pip() -> Sequence[str]:
 
 def _pips_on_path() -> Iterator[Sequence[str]]:
     """Ways to run a pip that is not our own. A venv made by uv has none; uv can lend one."""
-    for name, *words in (["pip"], ["pip3"], ["python3", "-m", "pip"], ["uv", "tool", "run", "pip"]):
+    uv = ["uv", "tool", "run", "--python", sys.executable, "pip"]
+    for name, *words in (["pip"], ["pip3"], ["python3", "-m", "pip"], uv):
         program = shutil.which(name)
         if program is not None:
             yield [program, *words]
