@@ -102,7 +102,7 @@ class Provider:
 
     def __init__(self, key: str = KEY) -> None:
         self.key = key
-        """Requests without this bearer key get 401."""
+        """Requests without this bearer key get 401; empty: nobody is asked for one."""
         self.asked: list[Asked] = []
         """Every request that got past the key, oldest first."""
         self.answer: Callable[[Asked], AnyReply] = lambda asked: Say()
@@ -163,7 +163,7 @@ class Provider:
 
     async def _serve(self, scope: MutableMapping[str, object], receive: Receive, send: Send) -> None:
         asked = await _read(scope, receive)
-        if asked.headers.get("authorization") != f"Bearer {self.key}":
+        if self.key and asked.headers.get("authorization") != f"Bearer {self.key}":
             await _Sending(asked, send).all(_rendered(asked, Fail(401, "Incorrect API key provided.")))
             return
         self.asked.append(asked)

@@ -1,0 +1,14 @@
+"""The one way from an agent to a model: an OpenAI-compatible endpoint on loopback, inside the worker.
+
+gateway = Gateway(engine, settings, clock)
+await gateway.start()
+grant = gateway.grant(run_id, attempt_id, model)   # goes to the agent as base URL and API key
+gateway.revoke(attempt_id, cut=True)
+await gateway.stop()
+"""
+
+from outlast.gateway.app import Gateway
+from outlast.gateway.grants import Grant
+from outlast.gateway.patience import Patience
+
+__all__ = ["Gateway", "Grant", "Patience"]

@@ -1,0 +1,73 @@
+"""What goes in and out of the gateway: a call as an agent asked it, and what it is answered."""
+
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+NO_RETRY: Header = (b"x-should-retry", b"false")
+"""OpenAI's clients obey it: what the gateway gave up on is not tried again by the agent."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A call, as it came from the agent."""
+
+    path: str
+    """Below the base URL: `/chat/completions`."""
+    query: str
+    headers: tuple[Header, ...]
+    """Names in lower case."""
+    body: bytes
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the agent gets."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes | AsyncGenerator[bytes, None]
+    """Whole, or in pieces as they arrive; the generator raises `BrokenOff` if they stop before the end."""
+
+
+class BrokenOff(Exception):
+    """The provider's stream ended before its end; what the agent has got so far is not an answer."""
+
+
+_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    413: "invalid_request_error",
+}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An error of the gateway's own: nobody should try the same again."""
+
+    status: int
+    code: str
+    message: str
+
+    @property
+    def answer(self) -> Answer:
+        """In the form that OpenAI's clients read."""
+        kind = _KINDS.get(self.status, "server_error")
+        error = {"message": self.message, "type": kind, "param": None, "code": self.code}
+        return Answer(self.status, (JSON, NO_RETRY), msgspec.json.encode({"error": error}))
+
+
+NO_TOKEN = Refusal(
+    401,
+    "no_run_token",
+    "This endpoint answers to the token of a running attempt only: use the OPENAI_API_KEY that Outlast put in the "
+    "agent's environment as the bearer key.",
+)
+ATTEMPT_OVER = Refusal(
+    403, "attempt_over", "This attempt no longer holds its run; it may make no further model calls."
+)
+FAILED = Refusal(500, "internal_error", "The gateway failed; the server's log says why.")

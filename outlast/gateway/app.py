@@ -1,0 +1,74 @@
+"""The gateway as its worker and its agents see it.
+
+To the worker it hands out and revokes access; to agents it is an OpenAI-compatible server on loopback. The provider's
+key stays on this side of it. It must never let a call through for an attempt that no longer holds its run.
+"""
+
+import asyncio
+
+from outlast import telemetry
+from outlast.clock import Clock
+from outlast.config import Settings
+from outlast.engine import Engine
+from outlast.gateway.calls import Calls
+from outlast.gateway.endpoint import Endpoint
+from outlast.gateway.grants import Grant, Grants
+from outlast.gateway.ledger import Ledger
+from outlast.gateway.listener import Listener
+from outlast.gateway.patience import Patience
+from outlast.gateway.upstream import LocalModel, Upstreams
+
+_log = telemetry.get("gateway")
+
+
+class Gateway:
+    """Access to models for the attempts of one worker."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        clock: Clock,
+        *,
+        local_model: LocalModel | None = None,
+        patience: Patience | None = None,
+        grace_s: float = 10.0,
+    ) -> None:
+        """`ConfigError` when OPENAI_BASE_URL is no URL. `grace_s` bounds the calls of a revoked attempt not cut."""
+        self._grants = Grants()
+        upstreams = Upstreams(settings, local_model)
+        self._calls = Calls(upstreams, Ledger(engine, clock, self._grants), patience or Patience())
+        self._listener = Listener(Endpoint(self._grants, upstreams, self._calls))
+        self._grace_s = grace_s
+        self.base_url = ""
+        """What agents get as their OPENAI_BASE_URL; known once started."""
+
+    async def start(self) -> None:
+        """Listen on a free loopback port."""
+        self.base_url = f"http://127.0.0.1:{await self._listener.start()}/v1"
+        _log.info("gateway listens", base_url=self.base_url)
+
+    async def stop(self) -> None:
+        """Cut every call and close every connection."""
+        for holder in self._grants.revoke_all():
+            holder.cut()
+        await self._listener.stop()
+        await self._calls.close()
+
+    def grant(self, run_id: str, attempt_id: str, model: str | None) -> Grant:
+        """Let an attempt call models; `model` is what it means by `default`."""
+        return Grant(self.base_url, self._grants.issue(run_id, attempt_id, model))
+
+    def revoke(self, attempt_id: str, *, cut: bool) -> None:
+        """Take the access back: new calls get 403. Calls in flight are cut at once, or when the grace is over."""
+        holder = self._grants.revoke(attempt_id)
+        if holder is None:
+            return
+        if cut:
+            holder.cut()
+        elif holder.calls:
+            asyncio.get_running_loop().call_later(self._grace_s, holder.cut)
+
+    def reason(self, attempt_id: str) -> str | None:
+        """Why the last call of this attempt that failed did so; known for a while after the attempt too."""
+        return self._grants.reason(attempt_id)

@@ -1,0 +1,102 @@
+"""Writes down what each call came to: usage on the run, an event in its history, the reason of a failure."""
+
+import msgspec
+
+from outlast import telemetry
+from outlast.clock import Clock
+from outlast.engine import Engine
+from outlast.errors import Fenced, OutlastError, RunNotFound
+from outlast.gateway.answer import Ask
+from outlast.gateway.grants import Grants, Holder
+from outlast.gateway.usage import Meter
+from outlast.runs import Draft, EventKind, Usage
+
+_log = telemetry.get("gateway")
+
+
+class ModelCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The data of a `model_call` event; what is not known is left out."""
+
+    model: str | None = None
+    path: str
+    status: int
+    streamed: bool
+    ms: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    tries: int = 1
+    """How often the gateway asked the provider."""
+    agent_retry: int = 0
+    """How often the agent's client says it has asked the same before."""
+    error: str | None = None
+
+
+class Tally:
+    """One call, and what is known of it so far."""
+
+    def __init__(self, holder: Holder, ask: Ask, model: str | None, started: float) -> None:
+        self.holder = holder
+        self.path = ask.path
+        self.model = model
+        self.started = started
+        self.agent_retry = _number(ask.header(b"x-stainless-retry-count"))
+        self.meter = Meter()
+        self.status = 0
+        self.tries = 1
+        self.streamed = False
+        self.recorded = False
+
+
+class Ledger:
+    """Records calls in their runs."""
+
+    def __init__(self, engine: Engine, clock: Clock, grants: Grants) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._grants = grants
+
+    def open(self, holder: Holder, ask: Ask, model: str | None) -> Tally:
+        """A call begins."""
+        return Tally(holder, ask, model, self._clock.monotonic())
+
+    async def record(self, tally: Tally) -> None:
+        """The call is over: write it down, once. An attempt that was fenced writes nothing and may call no more."""
+        if tally.recorded:
+            return
+        tally.recorded = True
+        if tally.meter.error is not None:
+            self._grants.blame(tally.holder, tally.meter.error)
+        try:
+            await self._write(tally)
+        except (Fenced, RunNotFound):
+            self._grants.revoke(tally.holder.attempt_id)
+        except OutlastError as error:
+            # The answer is paid for and good: better uncounted than withheld.
+            _log.error("model call not recorded", run_id=tally.holder.run_id, code=error.code)
+
+    async def _write(self, tally: Tally) -> None:
+        holder, tokens = tally.holder, tally.meter.tokens
+        draft = Draft(EventKind.MODEL_CALL, msgspec.json.encode(self._event(tally)))
+        if tally.meter.error is not None:
+            await self._engine.append(holder.run_id, holder.attempt_id, [draft])
+        else:
+            usage = Usage(1, tokens.input or 0, tokens.output or 0)
+            await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft)
+
+    def _event(self, tally: Tally) -> ModelCall:
+        return ModelCall(
+            model=tally.model,
+            path=f"/v1{tally.path}",
+            status=tally.status,
+            streamed=tally.streamed,
+            ms=round((self._clock.monotonic() - tally.started) * 1000),
+            input_tokens=tally.meter.tokens.input,
+            output_tokens=tally.meter.tokens.output,
+            tries=tally.tries,
+            agent_retry=tally.agent_retry,
+            error=tally.meter.error,
+        )
+
+
+def _number(text: bytes | None) -> int:
+    return int(text) if text is not None and text.isdigit() and len(text) < 4 else 0
