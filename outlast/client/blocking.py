@@ -1,0 +1,181 @@
+"""The client for ordinary, blocking code."""
+
+import time
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from outlast.client import calls, connection
+from outlast.client.errors import ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
+from outlast.client.models import Accepted, Cancelled, Event, Page, Result, Run, Status
+from outlast.client.pace import END_PAUSE_S, Polls, Retry
+from outlast.client.sse import NO_CONTENT, Reader
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """Talks to one server; a context manager. May be shared by threads.
+
+    Every request may be retried: for `retry_s` seconds after a broken connection or a 503, and for `patience_s`
+    while a run is waited for or streamed. No retry does a thing twice.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retry_s: float = 5.0,
+        patience_s: float = 60.0,
+    ) -> None:
+        reach = connection.settings(url, api_key)
+        self._url = reach["base_url"]
+        self._timeout_s = timeout_s
+        self._retry_s = retry_s
+        self._patience_s = patience_s
+        self._http = httpx.Client(**reach)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the client is of no use afterwards."""
+        self._http.close()
+
+    def submit(self, prompt: str, **options: Unpack[calls.Options]) -> Accepted:
+        """Hand in a run. When this returns, the run is on the server's disk, and there only once."""
+        return self._send(calls.submit(prompt, options))
+
+    def get(self, run_id: str) -> Run:
+        """Where the run is now."""
+        return self._send(calls.get(run_id))
+
+    def result(self, run_id: str) -> Result:
+        """What the run returned; `RunNotSucceeded` if it has not, or never will."""
+        answer = self._send(calls.result(run_id))
+        if answer.result_url is None:
+            return answer
+        return calls.with_result(answer, self._send(calls.raw_result(run_id)))
+
+    def watch(self, run_id: str, *, every_s: float = 30.0, timeout_s: float | None = None) -> Iterator[Run]:
+        """Where the run is: now, then each `every_s`, and the moment it ends. Stops early after `timeout_s`."""
+        polls = Polls(every_s, timeout_s)
+        while True:
+            run = self._send(calls.get(run_id, polls.next_wait()), self._patience_s)
+            yield run
+            if run.is_final or polls.is_over:
+                return
+            time.sleep(polls.pause())
+
+    def wait(self, run_id: str, *, timeout_s: float | None = None) -> Run:
+        """The run once it has ended, however it ended; `WaitTimedOut` after `timeout_s`, and the run goes on."""
+        run = None
+        for run in self.watch(run_id, timeout_s=timeout_s):
+            if run.is_final:
+                return run
+        status = run.status if run is not None else "unknown"
+        raise WaitTimedOut(f"Run {run_id} is {status} after {timeout_s:g} s; it goes on.")
+
+    def stream(self, run_id: str, *, after: int = 0, tokens: bool = False) -> Generator[Event, None, None]:
+        """The run's events above number `after`, each once and in order, until the last one.
+
+        Broken connections are taken up again where they broke. With `tokens`, also pieces of model output as
+        they are made; those may be lost.
+        """
+        reader, retry = Reader(after), Retry(self._patience_s)
+        while not reader.done:
+            try:
+                yield from self._listen(run_id, reader, retry, tokens=tokens)
+                pause = END_PAUSE_S
+            except (httpx.TransportError, ServerError) as error:
+                pause = retry.pause(error, self._url)
+            if not reader.done:
+                time.sleep(pause)
+
+    def list_runs(
+        self,
+        *,
+        status: Status | None = None,
+        session_id: str | None = None,
+        page: int = 1,
+        page_size: int = 20,
+    ) -> Page:
+        """One page of the runs, newest first."""
+        return self._send(calls.list_runs(status, session_id, page, page_size))
+
+    def iter_runs(
+        self, *, status: Status | None = None, session_id: str | None = None, page_size: int = 100
+    ) -> Iterator[Run]:
+        """Every run, newest first, fetched page by page as they are asked for."""
+        page = self._send(calls.list_runs(status, session_id, None, page_size))
+        yield from page.jobs
+        while page.next_cursor is not None:
+            page = self._send(calls.list_runs(status, session_id, None, page_size, page.next_cursor))
+            yield from page.jobs
+
+    def cancel(self, run_id: str) -> Cancelled:
+        """End the run; `RunFinished` if it had ended before."""
+        try:
+            return self._send(calls.cancel(run_id))
+        except RunFinished as error:
+            run = self.get(run_id) if error.after_retry else None
+            if run is None or run.status != "cancelled":
+                raise
+            return calls.cancelled(run)  # the first try got through and its answer was lost
+
+    def delete(self, run_id: str) -> None:
+        """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""
+        try:
+            self._send(calls.delete(run_id))
+        except NotFound as error:
+            if not error.after_retry:
+                raise
+
+    def _send(self, call: calls.Call[_T], retry_s: float | None = None) -> _T:
+        retry = Retry(self._retry_s if retry_s is None else retry_s)
+        while True:
+            try:
+                return call.read(self._http.send(self._request(call, self._timeout_s + call.patience_s)))
+            except (httpx.TransportError, ServerError) as error:
+                pause = retry.pause(error, self._url)
+            except ClientError as error:
+                error.after_retry = retry.is_retry
+                raise
+            time.sleep(pause)
+
+    def _listen(
+        self, run_id: str, reader: Reader, retry: Retry, *, tokens: bool
+    ) -> Generator[Event, None, None]:
+        """One connection's worth of the stream."""
+        call = calls.stream(run_id, reader.last_id, tokens=tokens)
+        reader.connected()
+        response = self._http.send(self._request(call, self._timeout_s), stream=True)
+        try:
+            if not response.is_success:
+                response.read()
+            call.read(response)
+            retry.renew()
+            reader.done = response.status_code == NO_CONTENT
+            for chunk in response.iter_bytes():
+                yield from reader.feed(chunk)
+        finally:
+            response.close()
+
+    def _request(self, call: calls.Call[_T], read_timeout_s: float) -> httpx.Request:
+        return self._http.build_request(
+            call.method,
+            call.path,
+            params=call.params,
+            headers=call.headers,
+            content=call.content,
+            timeout=connection.timeout(read_timeout_s),
+        )

@@ -1,0 +1,180 @@
+"""Each request the client makes and how its answer is read; sending it is left to the two clients."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from outlast.client.errors import AnsweredError, ServerError, class_for
+from outlast.client.models import Accepted, Answer, Cancelled, Page, Result, Run, Status, read
+
+_T = TypeVar("_T")
+_A = TypeVar("_A", bound=Answer)
+
+
+class Options(TypedDict, total=False):
+    """What a submit may say beside its prompt; what is left out is the server's to decide."""
+
+    agent: str | None
+    """An agent that the operator has named."""
+    agent_file: str | None
+    """A path on the server, below its agent root."""
+    agent_yaml: str | None
+    """The text of an agents.yaml."""
+    framework: str | None
+    timeout: int | None
+    """Seconds of execution."""
+    webhook_url: str | None
+    session_id: str | None
+    metadata: Mapping[str, object] | None
+    config: Mapping[str, object] | None
+    recipe_name: str | None
+    recipe_config: Mapping[str, object] | None
+    priority: int | None
+    """Seconds of head start in the queue."""
+    retry: Mapping[str, object] | None
+    """`max_attempts` and `backoff_s`, for when the agent itself fails."""
+    idempotency_key: str | None
+    idempotency_scope: Literal["none", "session", "global"] | None
+
+
+class Call(msgspec.Struct, Generic[_T], frozen=True):
+    """A request and the way its answer is read. Every one may be sent twice without harm."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], _T]
+    params: Mapping[str, str | int | float] = {}
+    headers: Mapping[str, str] = {}
+    content: bytes | None = None
+    patience_s: float = 0.0
+    """How much longer than usual its answer may take."""
+
+
+def submit(prompt: str, options: Options) -> Call[Accepted]:
+    """A submit always carries an idempotency key: one made here, if the caller has none, makes a retry safe."""
+    body = {"prompt": prompt, **{name: value for name, value in options.items() if value is not None}}
+    key = options.get("idempotency_key")
+    reads: Callable[[httpx.Response], Accepted] = _accepted
+    if key is None or options.get("idempotency_scope") == "none":
+        key, reads = f"client-{uuid.uuid4().hex}", _reads(Accepted)
+    headers = {"Content-Type": "application/json"}
+    if key.isascii() and key.isprintable():
+        headers["Idempotency-Key"] = key
+    return Call("POST", "/api/v1/runs", reads, headers=headers, content=msgspec.json.encode(body))
+
+
+def get(run_id: str, wait_s: float = 0.0) -> Call[Run]:
+    params = {"wait": f"{wait_s:g}"} if wait_s else {}
+    return Call("GET", _path(run_id), _reads(Run), params, patience_s=wait_s)
+
+
+def result(run_id: str) -> Call[Result]:
+    return Call("GET", _path(run_id, "/result"), _reads(Result))
+
+
+def raw_result(run_id: str) -> Call[bytes]:
+    """A large result by itself."""
+    return Call("GET", _path(run_id, "/result/raw"), _content)
+
+
+def with_result(answer: Result, raw: bytes) -> Result:
+    """The answer with the result put in, as a smaller one would have stood there from the start."""
+    body = answer.body.rstrip().removesuffix(b"}") + b',"result":' + raw + b"}"
+    return msgspec.structs.replace(answer, result=msgspec.json.decode(raw), body=body)
+
+
+def cancel(run_id: str) -> Call[Cancelled]:
+    return Call("POST", _path(run_id, "/cancel"), _reads(Cancelled))
+
+
+def delete(run_id: str) -> Call[None]:
+    return Call("DELETE", _path(run_id), raise_for_error)
+
+
+def list_runs(
+    status: Status | None,
+    session_id: str | None,
+    page: int | None,
+    page_size: int | None,
+    cursor: str | None = None,
+) -> Call[Page]:
+    asked = {
+        "status": status,
+        "session_id": session_id,
+        "page": page,
+        "page_size": page_size,
+        "cursor": cursor,
+    }
+    params = {name: value for name, value in asked.items() if value is not None}
+    return Call("GET", "/api/v1/runs", _reads(Page), params)
+
+
+def stream(run_id: str, last_id: int, *, tokens: bool) -> Call[None]:
+    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(last_id)} if last_id else {})
+    return Call("GET", _path(run_id, "/stream"), raise_for_error, {"tokens": 1} if tokens else {}, headers)
+
+
+def cancelled(run: Run) -> Cancelled:
+    """The answer to a cancel, made from the run that was found cancelled."""
+    return Cancelled(job_id=run.job_id, status=run.status, cancelled_at=run.completed_at, body=run.body)
+
+
+def raise_for_error(response: httpx.Response) -> None:
+    """Raise the error that an answer tells of; the answer has to be read already."""
+    if not response.is_success:
+        raise _error(response)
+
+
+class _Problem(msgspec.Struct):
+    detail: str = ""
+    code: str = ""
+    job_id: str | None = None
+
+
+def _error(response: httpx.Response) -> AnsweredError:
+    status = response.status_code
+    try:
+        problem = msgspec.json.decode(response.content, type=_Problem)
+    except msgspec.DecodeError:
+        problem = _Problem()
+    code = problem.code or f"http_{status}"
+    detail = problem.detail or f"The server answered {status} {response.reason_phrase}.".replace(" .", ".")
+    return class_for(status, code)(
+        detail, status=status, code=code, job_id=problem.job_id, retry_after_s=_retry_after(response)
+    )
+
+
+def _retry_after(response: httpx.Response) -> float:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else 0.0
+
+
+def _reads(kind: type[_A]) -> Callable[[httpx.Response], _A]:
+    def reads(response: httpx.Response) -> _A:
+        raise_for_error(response)
+        try:
+            return read(response.content, kind)
+        except msgspec.DecodeError as error:
+            detail = f"{response.url} did not answer as an Outlast server does: {error}."
+            raise ServerError(detail, status=response.status_code, code="unexpected_answer") from error
+
+    return reads
+
+
+def _content(response: httpx.Response) -> bytes:
+    raise_for_error(response)
+    return response.content
+
+
+def _accepted(response: httpx.Response) -> Accepted:
+    accepted = _reads(Accepted)(response)
+    replayed = response.headers.get("Idempotency-Replayed") == "true"
+    return msgspec.structs.replace(accepted, replayed=replayed)
+
+
+def _path(run_id: str, rest: str = "") -> str:
+    return f"/api/v1/runs/{quote(run_id, safe='')}{rest}"

@@ -1,0 +1,130 @@
+"""What the server answers, typed. Fields that this version does not know are in `body`, the JSON as it came."""
+
+from datetime import datetime
+from typing import Literal, TypeVar
+
+import msgspec
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+FINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Anything the server answers."""
+
+    body: bytes = msgspec.field(default=b"", name="")
+    """The JSON it was read from; its name on the wire is empty, so no field of the server's can land here."""
+
+
+class Accepted(Answer, frozen=True, kw_only=True):
+    """A submitted run: it is on the server's disk."""
+
+    job_id: str
+    status: Status
+    created_at: datetime
+    poll_url: str
+    stream_url: str
+    replayed: bool = msgspec.field(default=False, name="(replayed)")
+    """The idempotency key was known: this is the run that already was (from the answer's header)."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is, as measured or as its agent reported it."""
+
+    percentage: float = 0.0
+    current_step: str | None = None
+    steps_completed: int | None = None
+    steps_total: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run's model calls have cost so far."""
+
+    model_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Run(Answer, frozen=True, kw_only=True):
+    """Where a run is."""
+
+    job_id: str
+    status: Status
+    created_at: datetime
+    progress: Progress = Progress()
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration_seconds: float | None = None
+    """Time of execution, once it has ended; waiting in the queue does not count."""
+    session_id: str | None = None
+    agent: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    retry_after: float | None = None
+    attempt: int | None = None
+    timeout: int | None = None
+    framework: str | None = None
+    runner: str | None = None
+    metadata: dict[str, object] | None = None
+    usage: Usage | None = None
+    waiting: dict[str, object] | None = None
+    """What a run that holds nothing waits for: a person, a budget, a tool decision."""
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+class Result(Answer, frozen=True, kw_only=True):
+    """What a succeeded run returned."""
+
+    job_id: str
+    status: Status
+    created_at: datetime
+    result: object = None
+    """Text from most agents; any JSON value may be one."""
+    duration_seconds: float | None = None
+    completed_at: datetime | None = None
+    result_url: str | None = None
+    """Where a large result is by itself; the clients have fetched it from there."""
+
+
+class Cancelled(Answer, frozen=True, kw_only=True):
+    """A run that was cancelled."""
+
+    job_id: str
+    status: Status
+    cancelled_at: datetime | None = None
+
+
+class Page(Answer, frozen=True, kw_only=True):
+    """Some of the runs, newest first."""
+
+    jobs: tuple[Run, ...]
+    total: int
+    page: int | None = None
+    page_size: int | None = None
+    next_cursor: str | None = None
+    """Where the next page begins; absent on the last one."""
+    total_is_lower_bound: bool = False
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a run. Numbered events are durable; token deltas have no number and may be lost."""
+
+    event: str
+    data: dict[str, object] = {}
+    id: int | None = None
+
+    @property
+    def is_last(self) -> bool:
+        return self.event == "complete"
+
+
+_A = TypeVar("_A", bound=Answer)
+
+
+def read(body: bytes, kind: type[_A]) -> _A:
+    """Decode an answer and keep its text; raises `msgspec.DecodeError` for one that is not what it should be."""
+    return msgspec.structs.replace(msgspec.json.decode(body, type=kind), body=body)
