@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from outlast.client.errors import AnsweredError, ServerError, class_for
-from outlast.client.models import Accepted, Answer, Cancelled, Page, Result, Run, Status, read
+from outlast.client.models import Accepted, Answer, Cancelled, Page, Result, Run, Status, read, read_page
 
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound=Answer)
@@ -110,7 +110,7 @@ def list_runs(
         "cursor": cursor,
     }
     params = {name: value for name, value in asked.items() if value is not None}
-    return Call("GET", "/api/v1/runs", _reads(Page), params)
+    return Call("GET", "/api/v1/runs", _decodes(read_page), params)
 
 
 def stream(run_id: str, last_id: int, *, tokens: bool) -> Call[None]:
@@ -154,10 +154,14 @@ def _retry_after(response: httpx.Response) -> float:
 
 
 def _reads(kind: type[_A]) -> Callable[[httpx.Response], _A]:
-    def reads(response: httpx.Response) -> _A:
+    return _decodes(lambda body: read(body, kind))
+
+
+def _decodes(decode: Callable[[bytes], _T]) -> Callable[[httpx.Response], _T]:
+    def reads(response: httpx.Response) -> _T:
         raise_for_error(response)
         try:
-            return read(response.content, kind)
+            return decode(response.content)
         except msgspec.DecodeError as error:
             detail = f"{response.url} did not answer as an Outlast server does: {error}."
             raise ServerError(detail, status=response.status_code, code="unexpected_answer") from error

@@ -128,3 +128,13 @@ _A = TypeVar("_A", bound=Answer)
 def read(body: bytes, kind: type[_A]) -> _A:
     """Decode an answer and keep its text; raises `msgspec.DecodeError` for one that is not what it should be."""
     return msgspec.structs.replace(msgspec.json.decode(body, type=kind), body=body)
+
+
+class _Jobs(msgspec.Struct):
+    jobs: list[msgspec.Raw]
+
+
+def read_page(body: bytes) -> Page:
+    """Decode a page; its runs keep their text too."""
+    jobs = msgspec.json.decode(body, type=_Jobs).jobs
+    return msgspec.structs.replace(read(body, Page), jobs=tuple(read(bytes(job), Run) for job in jobs))

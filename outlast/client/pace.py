@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import time
 
 import httpx
@@ -11,6 +12,7 @@ from outlast.client.errors import ClientError, ServerError, Unreachable
 END_PAUSE_S = 0.3
 """Before a stream is asked for again that ended without its last event, as when a server shuts down."""
 
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 _PASSING = frozenset({502, 503, 504})
@@ -84,6 +86,6 @@ class Polls:
 def unreachable(error: httpx.TransportError, url: httpx.URL) -> Unreachable:
     """The sentence for a request without an answer."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return Unreachable(f"Nothing answers at {url}: {error}.")
+        return Unreachable(f"Nothing answers at {url}: {_ERRNO.sub('', str(error)) or type(error).__name__}.")
     what = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "broke the connection"
     return Unreachable(f"{url} {what} ({type(error).__name__}).")
