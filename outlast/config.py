@@ -88,13 +88,18 @@ _VARIABLES = {
 
 _PEER_VARIABLES = {
     "PRAISONAI_JOBS_API_KEY": "OUTLAST_API_KEYS",
+    "PRAISONAI_JOBS_AGENT_ROOT": "OUTLAST_AGENT_ROOT",
+    "PRAISONAI_JOBS_BIND_HOST": "OUTLAST_HOST",
     "PRAISONAI_JOBS_DB_PATH": "OUTLAST_DATA_DIR",
-    "PRAISONAI_MAX_CONCURRENT_JOBS": "OUTLAST_CONCURRENCY",
-    "PRAISONAI_JOBS_HOST": "OUTLAST_HOST",
-    "PRAISONAI_JOBS_PORT": "OUTLAST_PORT",
     "PRAISONAI_JOBS_DEFAULT_TIMEOUT": "OUTLAST_DEFAULT_TIMEOUT_S",
-    "PRAISONAI_JOBS_CORS_ORIGINS": "OUTLAST_CORS_ORIGINS",
+    "PRAISONAI_JOBS_HOST": "OUTLAST_HOST",
+    "PRAISONAI_JOBS_MAX_CONCURRENT": "OUTLAST_CONCURRENCY",
+    "PRAISONAI_JOBS_PORT": "OUTLAST_PORT",
+    "PRAISONAI_JOB_TIMEOUT": "OUTLAST_DEFAULT_TIMEOUT_S",
+    "PRAISONAI_MAX_CONCURRENT_JOBS": "OUTLAST_CONCURRENCY",
+    "JOBS_CORS_ORIGINS": "OUTLAST_CORS_ORIGINS",
 }
+"""What the peer's documents and code name; docs/migrate-from-praisonai.md says it to people."""
 
 
 def load(env: Mapping[str, str], **overrides: object) -> Settings:
@@ -102,11 +107,17 @@ def load(env: Mapping[str, str], **overrides: object) -> Settings:
     values = {**_from_file(env), **_from_env(env), **{k: v for k, v in overrides.items() if v is not None}}
     _refuse_peer_key(env, values)
     try:
-        settings = msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_convert)
     except msgspec.ValidationError as error:
         raise ConfigError(_name_setting(error)) from error
     _check(settings)
     return settings
+
+
+def _convert(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise NotImplementedError
 
 
 def peer_leftovers(env: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,94 @@
+"""Settings: where they come from, and what is said about wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from outlast.config import Settings, load, peer_leftovers
+from outlast.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_set_is_safe_on_a_laptop() -> None:
+    settings = load({})
+
+    assert settings == Settings()
+    assert settings.host == "127.0.0.1"
+    assert not settings.has_model
+
+
+def test_every_kind_of_setting_is_read_from_the_environment() -> None:
+    settings = load(
+        {
+            "OUTLAST_DATA_DIR": "~/runs",
+            "OUTLAST_PORT": "9000",
+            "OUTLAST_LEASE_S": "2.5",
+            "OUTLAST_ALLOW_TOOLS": "true",
+            "OUTLAST_API_KEYS": "one, two",
+            "OUTLAST_WEBHOOK_RETRY": "1,2.5",
+            "OPENAI_API_KEY": "sk-1",
+            "OPENAI_MODEL_NAME": "some-model",
+        }
+    )
+
+    assert settings.data_dir == Path.home() / "runs"
+    assert (settings.port, settings.lease_s, settings.allow_tools) == (9000, 2.5, True)
+    assert (settings.api_keys, settings.webhook_retry) == (("one", "two"), (1.0, 2.5))
+    assert (settings.openai_api_key, settings.model, settings.has_model) == ("sk-1", "some-model", True)
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    Path("outlast.toml").write_text(
+        'port = 1\nhost = "127.0.0.2"\ndata_dir = "runs"\n[agents.a]\nfunction = "m:f"\n'
+    )
+
+    settings = load({"OUTLAST_PORT": "2", "OUTLAST_CONCURRENCY": "3"}, port=4, host=None)
+
+    assert (settings.port, settings.host, settings.concurrency) == (4, "127.0.0.2", 3)
+    assert settings.data_dir == Path("runs")
+    assert settings.agents["a"].function == "m:f"
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"OUTLAST_PORT": "http"}, "OUTLAST_PORT"),
+        ({"OUTLAST_PORT": "70000"}, "OUTLAST_PORT"),
+        ({"OUTLAST_LEASE_S": "0"}, "OUTLAST_LEASE_S"),
+        ({"OUTLAST_DEFAULT_TIMEOUT_S": "90000"}, "OUTLAST_MAX_TIMEOUT_S"),
+        ({"OUTLAST_LOG_FORMAT": "xml"}, "OUTLAST_LOG_FORMAT"),
+        ({"OUTLAST_CONFIG": "nowhere.toml"}, "nowhere.toml"),
+    ],
+)
+def test_a_wrong_setting_is_named(env: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load(env)
+
+
+@pytest.mark.parametrize("text", ["port = ", "colour = 1"])
+def test_a_wrong_file_is_named(text: str) -> None:
+    Path("outlast.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=r"outlast\.toml"):
+        load({})
+
+
+def test_a_key_that_would_be_lost_in_a_migration_refuses_to_start() -> None:
+    with pytest.raises(ConfigError, match="OUTLAST_API_KEYS"):
+        load({"PRAISONAI_JOBS_API_KEY": "k"})
+
+    assert load({"PRAISONAI_JOBS_API_KEY": "k", "OUTLAST_API_KEYS": "k"}).api_keys == ("k",)
+
+
+def test_leftovers_of_the_peer_are_named_with_our_equivalent() -> None:
+    said = peer_leftovers({"PRAISONAI_JOBS_DB_PATH": "x", "PRAISONAI_JOBS_NEW": "y", "PATH": "z"})
+
+    assert said == [
+        "PRAISONAI_JOBS_DB_PATH is set but Outlast does not read it: set OUTLAST_DATA_DIR instead.",
+        "PRAISONAI_JOBS_NEW is set but Outlast does not read it: it has no equivalent here; "
+        "docs/migrate-from-praisonai.md says why.",
+    ]
