@@ -1,5 +1,6 @@
 """Settings: where they come from, and what is said about wrong ones."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,27 @@ def test_leftovers_of_the_peer_are_named_with_our_equivalent() -> None:
         "PRAISONAI_JOBS_NEW is set but Outlast does not read it: it has no equivalent here; "
         "docs/migrate-from-praisonai.md says why.",
     ]
+
+
+def test_every_setting_has_its_heading_its_variable_and_its_default() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    parts = re.split(r"^### (.+)$", page, flags=re.MULTILINE)
+    said = dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    assert set(said) == {_heading(name) for name in Settings.__struct_fields__}
+    for name, default in zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True):
+        section = said[_heading(name)]
+        assert f"`{name}`" in section or name in ("agents", "mcp")
+        assert f"default `{_text(default)}`" in section or "default: " in section, name
+
+
+def _heading(name: str) -> str:
+    if name in ("agents", "mcp"):
+        return name
+    return name.upper() if name.startswith("openai_") else f"OUTLAST_{name.upper()}"
+
+
+def _text(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(str(part) for part in default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
