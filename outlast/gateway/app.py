@@ -4,8 +4,6 @@ To the worker it hands out and revokes access; to agents it is an OpenAI-compati
 key stays on this side of it. It must never let a call through for an attempt that no longer holds its run.
 """
 
-import asyncio
-
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.config import Settings
@@ -50,8 +48,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Cut every call and close every connection."""
-        for holder in self._grants.revoke_all():
-            holder.cut()
+        self._grants.end_all()
         await self._listener.stop()
         await self._calls.close()
 
@@ -60,14 +57,11 @@ class Gateway:
         return Grant(self.base_url, self._grants.issue(run_id, attempt_id, model))
 
     def revoke(self, attempt_id: str, *, cut: bool) -> None:
-        """Take the access back: new calls get 403. Calls in flight are cut at once, or when the grace is over."""
-        holder = self._grants.revoke(attempt_id)
-        if holder is None:
-            return
-        if cut:
-            holder.cut()
-        elif holder.calls:
-            asyncio.get_running_loop().call_later(self._grace_s, holder.cut)
+        """Take the access back: further calls get 403. Calls in flight are cut at once, or when the grace is over.
+
+        May be called again, with `cut` for what was first left to finish.
+        """
+        self._grants.end(attempt_id, cut=cut, grace_s=self._grace_s)
 
     def reason(self, attempt_id: str) -> str | None:
         """Why the last call of this attempt that failed did so; known for a while after the attempt too."""

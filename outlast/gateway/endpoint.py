@@ -53,11 +53,12 @@ class Endpoint:
             await reply.send(FAILED.answer)
 
     async def _route(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
-        token = _bearer(scope["headers"])
-        holder = self._grants.holder(token)
+        attempt_id = self._grants.attempt(_bearer(scope["headers"]))
+        if attempt_id is None:
+            return await reply.send(NO_TOKEN.answer)
+        holder = self._grants.holder(attempt_id)
         if holder is None:
-            refusal = ATTEMPT_OVER if self._grants.was_issued(token) else NO_TOKEN
-            return await reply.send(refusal.answer)
+            return await reply.send(ATTEMPT_OVER.answer)
         path = scope["path"].removeprefix("/v1")
         match scope["method"], path:
             case "GET", "/models":

@@ -1,7 +1,7 @@
 """Who may call a model: one token for each attempt, good while the attempt holds its run.
 
-Tokens are kept in memory only. One carries its attempt's id and a signature of this process, so that a revoked token
-can be told from a made-up one without remembering it.
+A token carries its attempt's id and a signature of this process, so that one whose attempt is over can be told from a
+made-up one without remembering it. Nothing of it outlives the process.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import os
 import msgspec
 
 _REASONS_KEPT = 1000
+_PREFIX = "sk-outlast-"
+"""Some agents want keys to look like OpenAI's."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ class Holder:
         """What the name `default` means for this run."""
         self.calls: set[asyncio.Task[None]] = set()
         self.is_over = False
-        """The attempt may call no more."""
+        """The attempt may call no more; what it has in flight may still be there."""
 
     def cut(self) -> None:
         """Abort the calls in flight; their connections to the provider are closed at once."""
@@ -39,42 +41,43 @@ class Holder:
 
 
 class Grants:
-    """The tokens of one gateway."""
+    """The tokens of one gateway, and those who hold them."""
 
     def __init__(self) -> None:
         self._secret = os.urandom(32)
-        self._by_token: dict[str, Holder] = {}
-        self._tokens: dict[str, str] = {}
+        self._holders: dict[str, Holder] = {}
         self._reasons: dict[str, str] = {}
 
     def issue(self, run_id: str, attempt_id: str, model: str | None) -> str:
         """A token for this attempt; asked twice, the same one."""
-        token = self._sign(attempt_id)
-        self._by_token.setdefault(token, Holder(run_id, attempt_id, model))
-        self._tokens[attempt_id] = token
-        return token
+        self._holders.setdefault(attempt_id, Holder(run_id, attempt_id, model))
+        return self._token(attempt_id)
 
-    def revoke(self, attempt_id: str) -> Holder | None:
-        """From here on the token is refused; the holder is given back for its calls in flight."""
-        token = self._tokens.pop(attempt_id, None)
-        if token is None:
-            return None
-        holder = self._by_token.pop(token)
+    def end(self, attempt_id: str, *, cut: bool, grace_s: float) -> None:
+        """From here on the token is refused. Calls in flight are cut at once, or when the grace is over."""
+        holder = self._holders.get(attempt_id)
+        if holder is None:
+            return
         holder.is_over = True
-        return holder
+        if cut or not holder.calls:
+            self._drop(attempt_id)
+        else:
+            asyncio.get_running_loop().call_later(grace_s, self._drop, attempt_id)
 
-    def revoke_all(self) -> list[Holder]:
-        """As `revoke`, for everybody."""
-        return [holder for attempt_id in tuple(self._tokens) if (holder := self.revoke(attempt_id))]
+    def end_all(self) -> None:
+        """Nobody may call any more, and every call in flight is cut."""
+        for attempt_id in tuple(self._holders):
+            self._drop(attempt_id)
 
-    def holder(self, token: str) -> Holder | None:
-        """Who this token belongs to, while it is good."""
-        return self._by_token.get(token)
+    def attempt(self, token: str) -> str | None:
+        """Whose token this is or was; None when this gateway never gave it out."""
+        attempt_id = token.removeprefix(_PREFIX).rpartition("-")[0]
+        return attempt_id if hmac.compare_digest(token.encode(), self._token(attempt_id).encode()) else None
 
-    def was_issued(self, token: str) -> bool:
-        """Whether this gateway ever gave the token out."""
-        attempt_id = token.removeprefix("sk-outlast-").rpartition("-")[0]
-        return hmac.compare_digest(token.encode(), self._sign(attempt_id).encode())
+    def holder(self, attempt_id: str) -> Holder | None:
+        """The attempt, while it may call."""
+        holder = self._holders.get(attempt_id)
+        return holder if holder is not None and not holder.is_over else None
 
     def blame(self, holder: Holder, reason: str) -> None:
         """Remember why a call of this attempt failed, also for a while after the attempt."""
@@ -87,7 +90,12 @@ class Grants:
         """Why the last call of this attempt that failed did so."""
         return self._reasons.get(attempt_id)
 
-    def _sign(self, attempt_id: str) -> str:
-        # Some agents want keys to look like OpenAI's.
+    def _drop(self, attempt_id: str) -> None:
+        holder = self._holders.pop(attempt_id, None)
+        if holder is not None:
+            holder.is_over = True
+            holder.cut()
+
+    def _token(self, attempt_id: str) -> str:
         signature = hmac.digest(self._secret, attempt_id.encode(), "sha256").hex()[:32]
-        return f"sk-outlast-{attempt_id}-{signature}"
+        return f"{_PREFIX}{attempt_id}-{signature}"

@@ -3,6 +3,7 @@
 The provider's key is read here and put on the wire by `forward`; no answer, error or log line carries it.
 """
 
+import asyncio
 import urllib.request
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ DEFAULT = "default"
 """What an agent may call its run's model."""
 
 LocalModel = Callable[[], Awaitable[str]]
-"""Asked before each call to `demo` for the base URL; starts the model when it is not running."""
+"""Asked before each call to `demo` for the base URL, never twice at once; starts the model when it is not running."""
 
 _log = telemetry.get("gateway")
 
@@ -47,6 +48,7 @@ class Upstreams:
         self._provider = _provider(settings)
         self._named = settings.model or DEFAULT_MODEL
         self._local_model = local_model
+        self._starting = asyncio.Lock()
 
     @property
     def aliases(self) -> list[str]:
@@ -75,7 +77,8 @@ class Upstreams:
 
     async def _local(self, local_model: LocalModel) -> Target | Refusal:
         try:
-            return Target((await local_model()).rstrip("/"))
+            async with self._starting:
+                return Target((await local_model()).rstrip("/"))
         except OutlastError as error:
             return Refusal(503, error.code, error.detail)
         except Exception as error:

@@ -8,7 +8,12 @@ import httpx
 import openai
 import pytest
 
+from outlast.clock import FakeClock
+from outlast.config import Settings
+from outlast.engine import Engine
+from outlast.gateway import Gateway
 from outlast.runs import Caller
+from tests import runs_factory
 from tests.gateway.conftest import ASK, STREAM, Agent
 from tests.openai_wire import Json
 from tests.provider import Fail, Provider, Say
@@ -122,6 +127,52 @@ async def test_a_revoked_call_that_is_not_cut_is_read_to_its_end(agent: Agent, p
 
     assert answer.status_code == 200
     assert (await agent.head()).usage.model_calls == 1
+
+
+async def test_a_call_left_to_finish_is_cut_when_the_grace_is_over(
+    engine: Engine, settings: Settings, clock: FakeClock, provider: Provider
+) -> None:
+    gateway = Gateway(engine, settings, clock, grace_s=0.05)
+    await gateway.start()
+    agent = Agent(engine, gateway, *await runs_factory.running(engine))
+    provider.script(Say(hold_after=0))
+    async with agent.raw() as client:
+        call = asyncio.create_task(client.post("/chat/completions", json=ASK))
+        await provider.until(lambda: len(provider.asked) == 1, "the call")
+
+        gateway.revoke(agent.attempt_id, cut=False)
+        answer = await call
+    await gateway.stop()
+
+    assert answer.status_code == 403
+    await provider.until(lambda: provider.asked[0].disconnected_at is not None, "the cut")
+
+
+async def test_a_call_left_to_finish_can_still_be_cut(agent: Agent, provider: Provider) -> None:
+    provider.script(Say(hold_after=0))
+    async with agent.raw() as client:
+        call = asyncio.create_task(client.post("/chat/completions", json=ASK))
+        await provider.until(lambda: len(provider.asked) == 1, "the call")
+
+        agent.gateway.revoke(agent.attempt_id, cut=False)
+        agent.gateway.revoke(agent.attempt_id, cut=True)
+        answer = await call
+
+    assert answer.status_code == 403
+
+
+async def test_a_cut_reaches_the_other_calls_of_a_fenced_attempt(agent: Agent, provider: Provider) -> None:
+    provider.script(Say(hold_after=0))
+    async with agent.raw() as client:
+        held = asyncio.create_task(client.post("/chat/completions", json=ASK))
+        await provider.until(lambda: len(provider.asked) == 1, "the call")
+        await agent.engine.cancel(Caller(), agent.run_id)
+        await client.post("/chat/completions", json=ASK)
+
+        agent.gateway.revoke(agent.attempt_id, cut=True)
+        answer = await held
+
+    assert answer.status_code == 403
 
 
 async def test_an_agent_that_leaves_takes_its_call_with_it(agent: Agent, provider: Provider) -> None:

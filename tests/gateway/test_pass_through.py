@@ -181,6 +181,24 @@ async def test_a_large_body_passes_and_one_too_large_is_refused(agent: Agent, pr
     assert len(provider.asked) == 1
 
 
+async def test_a_slow_reader_slows_the_provider_and_nobody_else(agent: Agent, provider: Provider) -> None:
+    event = b"data: " + b"x" * 65_000 + b"\n\n"
+    provider.script(Raw((event,) * 1000, 200, {"content-type": "text/event-stream"}))
+
+    async with agent.raw() as client, client.stream("POST", "/chat/completions", json=COUNTED) as answer:
+        pieces = answer.aiter_raw()
+        size = len(await anext(pieces))
+        for _ in range(20):
+            assert (await client.post("/chat/completions", json=ASK)).status_code == 200
+        sent_meanwhile = provider.asked[0].pieces
+        async for piece in pieces:
+            size += len(piece)
+
+    # What lies between is in the buffers of sockets, not in the gateway's memory.
+    assert sent_meanwhile < 500
+    assert size == 1000 * len(event)
+
+
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/messages"), ("GET", "/chat/completions"), ("GET", "/x")]
 )
