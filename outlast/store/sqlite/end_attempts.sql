@@ -1,6 +1,7 @@
-WITH new (id, ended_at, "end") AS (VALUES :rows)
+WITH new (run_id, number, ended_at, "end") AS (VALUES :rows)
 UPDATE attempts
 SET ended_at = new.ended_at,
     "end" = new."end"
 FROM new
-WHERE attempts.id = new.id
+WHERE attempts.run_id = new.run_id
+  AND attempts.number = new.number

@@ -265,7 +265,10 @@ class _Transaction:
         ended = [
             a for a in plan.attempts.values() if a.id not in plan.started and a.run_id not in plan.deleted
         ]
-        self._insert("end_attempts", [(a.id, a.ended_at, a.end._value_ if a.end else None) for a in ended])
+        self._insert(
+            "end_attempts",
+            [(a.run_id, a.number, a.ended_at, a.end._value_ if a.end else None) for a in ended],
+        )
         self._insert(
             "insert_events",
             [
