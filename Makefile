@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint check fmt lock demo bench clean
+.PHONY: help setup test lint check fmt docs lock demo bench clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -29,6 +29,9 @@ check: lint test  ## all that CI runs
 fmt: setup  ## let ruff put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## draw the state machine into docs/architecture.md
+	$(BIN)/python -m docs.diagram
 
 demo: $(VENV)/runtime.stamp $(VENV)/outlast.stamp  ## a real model answers a submitted run
 	$(BIN)/outlast demo
