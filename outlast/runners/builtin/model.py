@@ -10,8 +10,10 @@ from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from outlast.runners.builtin.crew import Llm
-from outlast.runners.protocol import AgentFailed, Job
+from outlast.runners.protocol import Job
 
+GATEWAYS_CHOICE = "default"
+"""What the gateway knows the server's own model by, for a run that was submitted where there was none."""
 _PATIENCE = openai.Timeout(None, connect=10.0)
 """The gateway knows how long a provider may take, and the run's own timeout holds over all."""
 
@@ -54,7 +56,7 @@ class Models:
     """The models one run may ask. Retries are the gateway's, so the client makes none."""
 
     def __init__(self, job: Job) -> None:
-        self._default = job.request.model
+        self._default = job.request.model or GATEWAYS_CHOICE
         self._client = openai.AsyncOpenAI(
             base_url=job.base_url,
             api_key=job.token or "",
@@ -66,10 +68,6 @@ class Models:
     def get(self, llm: Llm, *, with_tools: bool) -> OpenAIChatModel:
         """The model somebody asked for, else the run's."""
         name = llm.model or self._default
-        if name is None:
-            raise AgentFailed(
-                "no_model_configured", "The run names no model, and the server had none to give it."
-            )
         kind = OpenAIChatModel if with_tools else PlainChatModel
         return kind(name, provider=OpenAIProvider(openai_client=self._client), settings=_settings(llm))
 

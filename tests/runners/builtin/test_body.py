@@ -242,13 +242,12 @@ async def test_many_runs_share_a_process_without_hearing_each_other(provider: Pr
     assert ["".join(told.tokens) for told in tolds] == results
 
 
-async def test_a_run_without_any_model_says_so(provider: Provider) -> None:
+async def test_a_run_without_a_model_asks_for_the_gateways_own(provider: Provider) -> None:
     told = Told(job_for(provider, model=None))
 
-    with pytest.raises(AgentFailed) as failed:
-        await run(told.job, told)
+    await run(told.job, told)
 
-    assert failed.value.code == "no_model_configured"
+    assert provider.asked[0].json["model"] == "default"
 
 
 async def test_what_has_no_effect_is_said_in_the_log(provider: Provider) -> None:

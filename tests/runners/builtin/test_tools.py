@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -217,6 +218,45 @@ async def test_an_mcp_server_ends_with_a_cancelled_attempt(
         await task
 
     await provider.until(lambda: not _is_alive(agent_root), "the MCP server to end")
+
+
+HTTP_SERVER = """
+import socket, uvicorn
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("words")
+
+@server.tool()
+def shout(word: str) -> str:
+    return word.upper()
+
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+app = server.streamable_http_app()
+uvicorn.Server(uvicorn.Config(app, log_config=None)).run(sockets=[listener])
+"""
+
+
+@pytest.fixture
+def words() -> Iterator[McpServer]:
+    with subprocess.Popen([sys.executable, "-c", HTTP_SERVER], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        yield McpServer(url=f"http://127.0.0.1:{port}/mcp")
+        process.kill()
+
+
+@pytest.mark.slow
+async def test_an_mcp_server_may_be_reached_by_http(
+    provider: Provider, agent_root: Path, words: McpServer
+) -> None:
+    provider.script(Say(tool="shout", arguments='{"word": "hey"}'), Say("HEY it is."))
+    yaml = "agents: {a: {role: Shouter, mcp: [words]}}"
+    told = Told(job_for(provider, "?", yaml, mcp={"words": words}, agent_root=agent_root))
+
+    assert await run(told.job, told) == "HEY it is."
+
+    assert messages(provider.asked[1])[-1] == ("tool", "HEY")
 
 
 @pytest.mark.slow
