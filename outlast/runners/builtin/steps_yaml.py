@@ -12,6 +12,7 @@ from outlast.runners.builtin.yaml_text import Mapping, Node, Scalar, Sequence, Y
 MAX_AT_ONCE = 10
 """How many steps of one run are at work at a time, unless `max_workers` says otherwise."""
 MAX_ITERATIONS = 100
+MAX_STEPS = 1000
 
 _TASK = frozenset(("name", "agent", "action", "description", "expected_output", "context", "output_variable"))
 _BELONGS = {
@@ -55,6 +56,8 @@ class StepReader:
         return Task(id=self._new_id(), name=agent, agent=agent)
 
     def _step(self, node: Node, name: str, agent: str | None) -> Step:
+        if self._next_id >= MAX_STEPS:
+            raise YamlFault(node.line, f"there are more than {MAX_STEPS} steps.")
         if isinstance(node, Scalar):
             key = self._known_agent(text_of(node, "a step"), node.line)
             return self._register(Task(id=self._new_id(), name=self._agents[key].name, agent=key), "")

@@ -247,6 +247,7 @@ ONE = "agents:\n  a:\n    role: A\n"
             "line 4: llm of agent a has api_key, which does not work here",
         ),
         (ONE + "    agent: ImageAgent", "line 4: agent ImageAgent does not work here"),
+        (ONE + "steps:\n" + "  - a\n" * 1001, "line 1005: there are more than 1000 steps."),
         (ONE + "steps: 3", "line 4: steps has to be a list of steps, not a word."),
         (ONE + "steps:\n  - agent: b", "line 5: there is no agent b."),
         (
