@@ -100,6 +100,9 @@ class Deliverer:
         except StoreUnavailable as error:
             log.warning("outbox out of reach", error=error.detail)
             return STORE_PAUSE_S
+        except Exception as error:
+            log.error("webhooks wait; the outbox keeps them", exc=error)
+            return LOOK_S
 
     async def _start_some(self) -> float:
         per_receiver = Counter(delivery.notice.receiver for delivery in self._in_flight.values())

@@ -424,6 +424,19 @@ async def test_a_store_that_is_away_for_a_moment_loses_nothing(store: SqliteStor
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
+async def test_certificates_that_cannot_be_read_stop_no_deliverer_for_good(
+    engine: Engine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    async with receiver() as here, delivering(engine, clock):
+        await owe(engine, here.url)
+        await eventually(lambda: "webhooks wait; the outbox keeps them" in caplog.messages, "the error")
+        monkeypatch.delenv("SSL_CERT_FILE")
+        engine.wakeups.outbox.ring()
+
+        await here.until(1)
+
+
 def test_wrong_settings_are_refused_at_start(tmp_path: Path, clock: FakeClock) -> None:
     engine = Engine(SqliteStore(tmp_path, clock), clock)
 
