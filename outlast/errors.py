@@ -4,6 +4,20 @@ The message of an error names the thing and the way out; `api/problems.py` maps 
 A failed agent is not here: that is data (`runs.RunError`), not an exception in our process.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`Did you mean 'timeout'?`: the known word nearest to a wrong one, for the end of a message."""
+    nearest = get_close_matches(word, list(known), n=1, cutoff=0.0)
+    return f"Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def quoted(text: str) -> str:
+    """What a client sent, as it may stand in a message: in quotes, escaped, and short."""
+    return repr(text if len(text) <= 80 else text[:79] + "…")
+
 
 class OutlastError(Exception):
     """The root of the tree; a bare one is a bug in Outlast."""
@@ -116,6 +130,22 @@ class RunNotFound(NotFound):
     """No run of that id, or not this caller's."""
 
     code = "run_not_found"
+
+
+class MethodNotAllowed(BadRequest):
+    """The path is right, the method is not."""
+
+    code = "method_not_allowed"
+
+
+class RangeNotSatisfiable(BadRequest):
+    """The range asked for lies outside of what there is."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class Conflict(OutlastError):
