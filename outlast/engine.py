@@ -5,7 +5,7 @@ gateway, dashboard and command line call verbs; none of them writes a status.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -174,12 +174,14 @@ class Engine:
         """Follow a run: enter it, read the run's state, then wait; so nothing falls between."""
         return self.wakeups.watch(run_id, tokens=tokens)
 
-    async def wait(self, caller: Caller, run_id: str, timeout_s: float) -> Run:
-        """The run, once it has ended or `timeout_s` have passed."""
+    async def wait(
+        self, caller: Caller, run_id: str, timeout_s: float, give_up: Callable[[], bool] = lambda: False
+    ) -> Run:
+        """The run, once it has ended, `timeout_s` have passed, or a wake-up finds that `give_up` says so."""
         with self.watch(run_id) as watch:
             run = await self.get(caller, run_id)
             deadline = self._clock.monotonic() + timeout_s
-            while not run.is_final and await watch.wait(deadline - self._clock.monotonic()):
+            while not (run.is_final or give_up()) and await watch.wait(deadline - self._clock.monotonic()):
                 run = watch.run or run
         return run
 

@@ -1,0 +1,128 @@
+"""Runs as the wire shows them. Pure: a head goes in, JSON comes out."""
+
+import msgspec
+
+from outlast.api.schemas import (
+    Accepted,
+    Cancelled,
+    ListView,
+    ProgressView,
+    ResultView,
+    StatusView,
+    UsageView,
+)
+from outlast.clock import iso
+from outlast.runs import Progress, Run, RunState, Usage
+from outlast.store.protocol import Listing
+
+RETRY_AFTER_S = 1
+"""What a client should let pass between two polls; `?wait=` saves it the polling."""
+INLINE_RESULT = 8 * 1024 * 1024
+"""Bytes up to which a result stands inside an answer or an event."""
+
+encode = msgspec.json.Encoder().encode
+_NO_USAGE = Usage()
+_NO_PROGRESS = Progress()
+_AT_START = ProgressView(0)
+
+
+def accepted(run: Run, url: str) -> bytes:
+    return encode(Accepted(run.id, run.status.value, iso(run.created_at), url, f"{url}/stream"))
+
+
+def status(run: Run) -> bytes:
+    return encode(view(run))
+
+
+def view(run: Run) -> StatusView:
+    """A run's head for status and list."""
+    final = run.finished_at is not None
+    return StatusView(
+        job_id=run.id,
+        status=run.status.value,
+        progress=_progress(run.progress),
+        created_at=iso(run.created_at),
+        framework=run.framework,
+        runner=run.runner,
+        timeout=run.timeout_s,
+        attempt=run.attempt,
+        started_at=iso(run.started_at) if run.started_at is not None else None,
+        completed_at=iso(run.finished_at) if run.finished_at is not None else None,
+        duration_seconds=run.executed_ms / 1000 if final else None,
+        session_id=run.session_id,
+        agent=run.agent,
+        error=run.error.message if run.error else None,
+        error_code=run.error.code if run.error else None,
+        retry_after=None if final else RETRY_AFTER_S,
+        usage=_usage(run.usage),
+        waiting=_waiting(run),
+        metadata=run.metadata,
+    )
+
+
+def _progress(progress: Progress) -> ProgressView:
+    if progress is _NO_PROGRESS or progress == _NO_PROGRESS:
+        return _AT_START
+    return ProgressView(
+        progress.percentage, progress.current_step, progress.steps_completed, progress.steps_total
+    )
+
+
+def _usage(usage: Usage) -> UsageView | None:
+    if usage == _NO_USAGE:
+        return None
+    return UsageView(usage.model_calls, usage.input_tokens, usage.output_tokens)
+
+
+def _waiting(run: Run) -> msgspec.Raw | None:
+    if run.state is not RunState.WAITING:
+        return None
+    kind = encode({"kind": run.waiting_kind or ""})
+    return msgspec.Raw(merged(kind, bytes(run.waiting or b"{}")))
+
+
+def listing(found: Listing, page: int, page_size: int, *, more: bool) -> bytes:
+    """A page of what the store found; the cursor is there while there is, or may be, another."""
+    shown = found.runs[:page_size]
+    return encode(
+        ListView(
+            jobs=[view(run) for run in shown],
+            total=found.total,
+            page=page,
+            page_size=page_size,
+            total_is_lower_bound=found.total_is_lower_bound,
+            next_cursor=shown[-1].id if more and shown else None,
+        )
+    )
+
+
+def cancelled(run: Run) -> bytes:
+    return encode(Cancelled(run.id, run.status.value, iso(_finished_at(run))))
+
+
+def result(run: Run, json: bytes | None, url: str) -> bytes:
+    """The result's answer; without `json` it names the address instead."""
+    return encode(
+        ResultView(
+            job_id=run.id,
+            status=run.status.value,
+            duration_seconds=run.executed_ms / 1000,
+            created_at=iso(run.created_at),
+            completed_at=iso(_finished_at(run)),
+            result=None if json is None else msgspec.Raw(json),
+            result_url=url if json is None else None,
+            result_size=run.result_size if json is None else None,
+        )
+    )
+
+
+def _finished_at(run: Run) -> int:
+    assert run.finished_at is not None
+    return run.finished_at
+
+
+def merged(first: bytes, second: bytes) -> bytes:
+    """Two JSON objects as one, spliced without reading them."""
+    if len(second) <= 2:
+        return first
+    return first[:-1] + (b"," if len(first) > 2 else b"") + second[1:]

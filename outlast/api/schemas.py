@@ -1,0 +1,142 @@
+"""The JSON of the wire. `openapi.yaml` says the same in full; tests hold the two together.
+
+What is absent is left out, never null.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from outlast.runs import JsonObject
+
+Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+MAX_RETRY_ATTEMPTS = 10
+MAX_BACKOFF_S = 3600
+MAX_PRIORITY_S = 7 * 86_400
+
+
+class RetryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do when the agent itself fails: attempts in all, and the pause before the second."""
+
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=MAX_RETRY_ATTEMPTS)] = 1
+    backoff_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_BACKOFF_S)] = 1.0
+
+
+class SubmitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a submit. Null means absent, except for the prompt."""
+
+    prompt: str
+    agent_file: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
+    agent_yaml: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    framework: Text255 | None = None
+    agent: Text255 | None = None
+    timeout: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    webhook_url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)] | None = None
+    session_id: Text255 | None = None
+    config: JsonObject | None = None
+    metadata: JsonObject | None = None
+    idempotency_key: str | None = None
+    idempotency_scope: Literal["none", "session", "global"] | None = None
+    recipe_name: Text255 | None = None
+    recipe_config: JsonObject | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-MAX_PRIORITY_S, le=MAX_PRIORITY_S)] | None = None
+    retry: RetryBody | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The answer to a submit."""
+
+    job_id: str
+    status: str
+    created_at: str
+    poll_url: str
+    stream_url: str
+
+
+class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a run is; the percentage is always said."""
+
+    percentage: float
+    current_step: str | None = None
+    steps_completed: int | None = None
+    steps_total: int | None = None
+
+
+class UsageView(msgspec.Struct, frozen=True):
+    """What the run's model calls have cost so far."""
+
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+class StatusView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run as a client sees it."""
+
+    job_id: str
+    status: str
+    progress: ProgressView
+    created_at: str
+    framework: str
+    runner: str
+    timeout: int
+    attempt: int = 0
+    started_at: str | None = None
+    completed_at: str | None = None
+    duration_seconds: float | None = None
+    session_id: str | None = None
+    agent: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    retry_after: int | None = None
+    usage: UsageView | None = None
+    waiting: msgspec.Raw | None = None
+    metadata: msgspec.Raw | None = None
+
+
+class ListView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A page of runs, newest first."""
+
+    jobs: list[StatusView]
+    total: int
+    page: int
+    page_size: int
+    total_is_lower_bound: bool = False
+    next_cursor: str | None = None
+
+
+class ResultView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a succeeded run: in `result`, or behind `result_url` when it is large."""
+
+    job_id: str
+    status: str
+    duration_seconds: float
+    created_at: str
+    completed_at: str
+    result: msgspec.Raw | None = None
+    result_url: str | None = None
+    result_size: int | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """The answer to a cancel."""
+
+    job_id: str
+    status: str
+    cancelled_at: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of `/health` and `/ready`."""
+
+    status: str
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """The caller's runs by status, and what this process is doing."""
+
+    total_jobs: int
+    by_status: dict[str, int]
+    open_streams: int
+    runners: list[str]
+    version: str

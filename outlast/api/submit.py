@@ -1,0 +1,223 @@
+"""From the bytes of a submit to a `NewRun`: everything a client can get wrong is found here, before anything is kept.
+
+The typed decoder is the fast path; only when it refuses is the body read a second time, to say what is wrong with it
+in the client's own terms.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+import msgspec
+
+from outlast.api.http import Request
+from outlast.api.schemas import RetryBody, SubmitBody
+from outlast.config import Settings
+from outlast.engine import Idempotency, NewRun, body_hash
+from outlast.errors import (
+    FrameworkNotInstalled,
+    InvalidBody,
+    NoModelConfigured,
+    PromptMissing,
+    WebhookRefused,
+    did_you_mean,
+    quoted,
+)
+from outlast.runners.protocol import Prepared, Submission
+from outlast.runs import JsonObject, Retry
+
+MAX_DEPTH = 64
+"""Levels of nesting in `config` and `metadata`: they are read again where less of the stack is left."""
+
+_decode = msgspec.json.Decoder(SubmitBody).decode
+_decode_anything = msgspec.json.Decoder().decode
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A submit that is well-formed; whether it can run here is not yet known."""
+
+    body: SubmitBody
+    timeout_s: int
+    idempotency: Idempotency | None
+
+
+def parse(raw: bytes, request: Request, settings: Settings) -> Order:
+    """Read a submit; `PromptMissing`, `InvalidBody` or `WebhookRefused` say what is wrong with it."""
+    body = _read(raw)
+    if not body.prompt or body.prompt.isspace():
+        raise _prompt_missing("it is blank")
+    _check(body)
+    timeout_s = settings.default_timeout_s if body.timeout is None else body.timeout
+    if timeout_s > settings.max_timeout_s:
+        raise InvalidBody(
+            f"timeout is {timeout_s} s; the most this server allows is {settings.max_timeout_s} s."
+        )
+    return Order(body, timeout_s, _idempotency(body, request, raw))
+
+
+def submission(body: SubmitBody) -> Submission:
+    """What the registry needs to know of a submit."""
+    if body.recipe_name is not None:
+        raise FrameworkNotInstalled(
+            f"Recipe {quoted(body.recipe_name)} needs the praisonai runner, which is not installed here; "
+            "the operator installs it with `outlast runner add praisonai`."
+        )
+    return Submission(
+        prompt=body.prompt,
+        framework=body.framework,
+        agent=body.agent,
+        agent_file=body.agent_file,
+        agent_yaml=body.agent_yaml,
+        config=body.config,
+        session_id=body.session_id,
+        metadata=body.metadata,
+    )
+
+
+def new_run(order: Order, prepared: Prepared) -> NewRun:
+    """The run as the engine takes it."""
+    body = order.body
+    return NewRun(
+        request=prepared.request,
+        kind=prepared.kind,
+        timeout_s=order.timeout_s,
+        priority_s=body.priority or 0,
+        webhook_url=body.webhook_url,
+        retry=_NO_RETRY if body.retry is None else Retry(body.retry.max_attempts, body.retry.backoff_s),
+        idempotency=order.idempotency,
+    )
+
+
+def no_model(runner: str) -> NoModelConfigured:
+    """The three lines to paste."""
+    return NoModelConfigured(
+        f"Runner {runner} needs a model and none is configured. Start the server with one of:\n"
+        "  OPENAI_API_KEY=sk-... outlast serve\n"
+        "  OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OUTLAST_MODEL=llama3.2 outlast serve\n"
+        "  pip install 'outlast[local]' && outlast model pull demo && outlast serve"
+    )
+
+
+_NO_RETRY = Retry()
+
+
+def _read(raw: bytes) -> SubmitBody:
+    try:
+        return _decode(raw)
+    except (msgspec.ValidationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise _explain(raw, error) from error
+
+
+def _explain(raw: bytes, error: Exception) -> PromptMissing | InvalidBody:
+    try:
+        found = _decode_anything(raw)
+    except UnicodeDecodeError:
+        return InvalidBody("The body is not valid UTF-8.")
+    except RecursionError:
+        return InvalidBody("The body is nested too deeply.")
+    except msgspec.DecodeError as worse:
+        return InvalidBody(f"The body is not valid JSON: {worse}.")
+    if not isinstance(found, dict):
+        return InvalidBody('The body has to be a JSON object, such as {"prompt": "…"}.')
+    unknown = next((name for name in found if name not in _FIELDS), None)
+    if not isinstance(found.get("prompt"), str):
+        return _prompt_missing(_what_is_there(found, unknown))
+    if unknown is not None:
+        return InvalidBody(
+            f"The body has an unknown field {quoted(unknown)}. {did_you_mean(unknown, _FIELDS)}"
+        )
+    return InvalidBody(_in_our_words(str(error)))
+
+
+_FIELDS = SubmitBody.__struct_fields__
+
+
+def _what_is_there(found: JsonObject, unknown: str | None) -> str:
+    if "prompt" in found:
+        return "it is null" if found["prompt"] is None else "it is not a string"
+    if unknown is not None:
+        return f"the body has no prompt but an unknown field {quoted(unknown)}"
+    return "the body has none"
+
+
+def _prompt_missing(why: str) -> PromptMissing:
+    return PromptMissing(f"A prompt is needed, a string with something in it: {why}.")
+
+
+def _in_our_words(message: str) -> str:
+    """`Expected `int`, got `bool` - at `$.timeout`` as a sentence about the field."""
+    what, _, where = message.replace("`", "").partition(" - at $.")
+    unknown = re.fullmatch(r"Object contains unknown field (.+)", what)
+    if unknown and where == "retry":
+        hint = did_you_mean(unknown[1], RetryBody.__struct_fields__)
+        return f"retry has an unknown field {quoted(unknown[1])}. {hint}"
+    what = what.replace("str | null", "a string").replace(" | null", "")
+    return f"{where}: {what[:1].lower()}{what[1:]}." if where else f"{what}."
+
+
+def _check(body: SubmitBody) -> None:
+    for name, text in (("session_id", body.session_id), ("idempotency_key", body.idempotency_key)):
+        if text is not None and "\0" in text:
+            raise InvalidBody(f"{name} has a NUL character in it; leave it out.")
+    for name, value in (
+        ("config", body.config),
+        ("metadata", body.metadata),
+        ("recipe_config", body.recipe_config),
+    ):
+        if value:
+            _check_depth(name, value)
+    if body.recipe_config is not None and body.recipe_name is None:
+        raise InvalidBody("recipe_config means nothing without recipe_name.")
+    if body.webhook_url is not None:
+        _check_webhook(body.webhook_url)
+
+
+def _check_depth(name: str, value: JsonObject) -> None:
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for node in level for item in _items(node)]
+        if not level:
+            return
+    raise InvalidBody(f"{name} is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _items(node: object) -> list[object]:
+    match node:
+        case dict():
+            return list(node.values())
+        case list():
+            return node
+        case _:
+            return []
+
+
+def _check_webhook(url: str) -> None:
+    """The form of the address only; whether it may be called is decided when it is, by what it then resolves to."""
+    if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
+        raise WebhookRefused("webhook_url has characters that no address has; write them percent-encoded.")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise WebhookRefused(f"webhook_url is not an address: {error}.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise WebhookRefused("webhook_url has to begin with http:// or https:// and name a host.")
+    if parts.username is not None or parts.password is not None:
+        raise WebhookRefused("webhook_url carries a user name or password; the server calls none with them.")
+
+
+def _idempotency(body: SubmitBody, request: Request, raw: bytes) -> Idempotency | None:
+    scope = body.idempotency_scope or "global"
+    if scope == "session" and body.session_id is None:
+        raise InvalidBody(
+            "idempotency_scope is session, but there is no session_id; send one, or use global."
+        )
+    key = request.header(b"idempotency-key")
+    if key is None:
+        key = None if scope == "none" else body.idempotency_key
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise InvalidBody("An idempotency key is 1 to 255 printable ASCII characters.")
+    session = body.session_id if scope == "session" and body.session_id is not None else ""
+    return Idempotency(key, session, body_hash(_decode_anything(raw)))

@@ -1,0 +1,233 @@
+"""The written contract says what the server does: no more and no less. (Every other test here checks the "no less".)"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+import outlast.api
+from outlast.api import schemas
+from outlast.api.body import Limits
+from outlast.api.contract import Parameter, PathItem, contract
+from outlast.api.routes import ROUTES
+from outlast.runs import EventKind, RunStatus
+from tests.api import documented
+from tests.api.conftest import Serve, Served
+from tests.api.driver import Driver
+
+URL = "/api/v1/runs"
+SOURCE = Path(outlast.api.__file__).parent
+WRITTEN: dict[str, type[msgspec.Struct]] = {
+    "Submit": schemas.SubmitBody,
+    "Retry": schemas.RetryBody,
+    "Accepted": schemas.Accepted,
+    "Status": schemas.StatusView,
+    "Progress": schemas.ProgressView,
+    "Usage": schemas.UsageView,
+    "List": schemas.ListView,
+    "Result": schemas.ResultView,
+    "Cancelled": schemas.Cancelled,
+    "Health": schemas.Health,
+    "Stats": schemas.Stats,
+}
+
+
+def test_paths_and_methods_are_those_of_the_routes() -> None:
+    written = {path: set(item.operations) for path, item in contract().paths.items()}
+
+    assert written == {route.path: set(route.methods) for route in ROUTES}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_fields_are_those_of_the_structs(name: str) -> None:
+    schema = contract().components.schemas[name]
+    struct = WRITTEN[name]
+
+    required = {field.encode_name for field in msgspec.structs.fields(struct) if field.required}
+    assert set(schema.properties) == set(struct.__struct_encode_fields__)
+    assert set(schema.required) == required
+
+
+def test_closed_sets_are_those_of_the_code() -> None:
+    written = contract().components.schemas
+
+    assert list(written["RunStatus"].enum) == [status.value for status in RunStatus]
+    kinds = [kind.value for kind in EventKind]
+    assert sorted(map(str, written["Event"].properties["event"].enum)) == sorted([*kinds, "token"])
+
+
+def test_every_field_and_answer_has_a_description() -> None:
+    written = contract()
+    for name, schema in written.components.schemas.items():
+        for field, value in schema.properties.items():
+            assert value.description or written.schema(value).description, f"{name}.{field}"
+    for item in written.paths.values():
+        for operation in item.operations.values():
+            assert all(written.response(at).description for at in operation.responses.values())
+
+
+def test_query_parameters_and_headers_are_those_that_the_code_reads() -> None:
+    source = "\n".join(path.read_text() for path in SOURCE.glob("*.py"))
+    queries = set(re.findall(r'(?:query\.get|flag|_number|_name)\((?:query, )?"(\w+)"', source))
+    headers = set(re.findall(r'\.header\(b"([\w-]+)"\)', source))
+    parameters = [contract().parameter(at) for item in contract().paths.values() for at in _parameters(item)]
+
+    of_http = {"host", "content-type", "content-length", "content-encoding", "expect"}
+    assert queries == {at.name for at in parameters if at.place == "query"}
+    assert headers - of_http == {at.name.lower() for at in parameters if at.place == "header"}
+
+
+def _parameters(item: PathItem) -> list[Parameter]:
+    return [*item.parameters, *(at for operation in item.operations.values() for at in operation.parameters)]
+
+
+async def test_openapi_json_is_the_contract(served: Served) -> None:
+    served_one = (await served.http.get("/openapi.json")).json()
+
+    assert served_one["openapi"].startswith("3.1")
+    assert set(served_one["paths"]) == set(contract().paths)
+
+
+Provoke = Callable[[Served, Driver], Awaitable[httpx.Response]]
+Answers = dict[tuple[str, str], Provoke]
+
+
+def _simple(method: str, path: str, *, ended: bool = False, **how: object) -> Provoke:
+    """A request about a fresh run, or about one that has succeeded."""
+
+    async def provoke(served: Served, driver: Driver) -> httpx.Response:
+        job_id = await served.submit()
+        if ended:
+            await driver.succeed("done")
+        request = served.http.build_request(method, path.replace("{id}", job_id), **how)  # type: ignore[arg-type]
+        return await served.http.send(request)
+
+    return provoke
+
+
+async def _slow(served: Served, driver: Driver) -> httpx.Response:
+    """Half a body, over a bare connection: a client library would go on writing and miss the answer."""
+    request = served.http.build_request("POST", URL, content=b"{", headers=JSON | {"content-length": "9"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    writer.write(f"POST {URL} HTTP/1.1\r\n{head}\r\n{{".encode())
+    first, _, rest = (await reader.read()).partition(b"\r\n")
+    fields, _, body = rest.partition(b"\r\n\r\n")
+    writer.close()
+    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in fields.split(b"\r\n"))]
+    answer = httpx.Response(int(first.split()[1]), headers=headers, content=body, request=request)
+    documented.check(answer)
+    return answer
+
+
+async def _conflict(served: Served, driver: Driver) -> httpx.Response:
+    headers = {"Idempotency-Key": "k"}
+    await served.http.post(URL, json={"prompt": "One"}, headers=headers)
+    return await served.http.post(URL, json={"prompt": "Two"}, headers=headers)
+
+
+async def _draining(served: Served, driver: Driver, method: str, path: str) -> httpx.Response:
+    served.drain()
+    return await served.http.request(method, path, json={"prompt": "Hello"})
+
+
+JSON = {"content-type": "application/json"}
+PROVOKED: Answers = {
+    ("submitRun", "202"): _simple("POST", URL, json={"prompt": "Hello"}),
+    ("submitRun", "400"): _simple("POST", URL, json={}),
+    ("submitRun", "408"): _slow,
+    ("submitRun", "409"): _conflict,
+    ("submitRun", "413"): _simple("POST", URL, content=b"x" * 1001, headers=JSON),
+    ("submitRun", "415"): _simple("POST", URL, content=b"{}"),
+    ("submitRun", "422"): _simple("POST", URL, content=b"{", headers=JSON),
+    ("submitRun", "503"): lambda served, driver: _draining(served, driver, "POST", URL),
+    ("listRuns", "200"): _simple("GET", URL),
+    ("listRuns", "400"): _simple("GET", f"{URL}?page=0"),
+    ("getRun", "200"): _simple("GET", f"{URL}/{{id}}?wait=0.01"),
+    ("getRun", "400"): _simple("GET", f"{URL}/{{id}}?wait=x"),
+    ("getRun", "404"): _simple("GET", f"{URL}/run_x"),
+    ("deleteRun", "204"): _simple("DELETE", f"{URL}/{{id}}", ended=True),
+    ("deleteRun", "400"): _simple("DELETE", f"{URL}/{{id}}"),
+    ("deleteRun", "404"): _simple("DELETE", f"{URL}/run_x"),
+    ("cancelRun", "200"): _simple("POST", f"{URL}/{{id}}/cancel"),
+    ("cancelRun", "400"): _simple("POST", f"{URL}/{{id}}/cancel", ended=True),
+    ("cancelRun", "404"): _simple("POST", f"{URL}/run_x/cancel"),
+    ("getResult", "200"): _simple("GET", f"{URL}/{{id}}/result", ended=True),
+    ("getResult", "400"): _simple("GET", f"{URL}/{{id}}/result"),
+    ("getResult", "404"): _simple("GET", f"{URL}/run_x/result"),
+    ("getRawResult", "200"): _simple("GET", f"{URL}/{{id}}/result/raw", ended=True),
+    ("getRawResult", "206"): _simple(
+        "GET", f"{URL}/{{id}}/result/raw", ended=True, headers={"range": "bytes=0-1"}
+    ),
+    ("getRawResult", "400"): _simple("GET", f"{URL}/{{id}}/result/raw"),
+    ("getRawResult", "404"): _simple("GET", f"{URL}/run_x/result/raw"),
+    ("getRawResult", "416"): _simple(
+        "GET", f"{URL}/{{id}}/result/raw", ended=True, headers={"range": "bytes=99-"}
+    ),
+    ("streamRun", "200"): _simple("GET", f"{URL}/{{id}}/stream", ended=True),
+    ("streamRun", "204"): _simple("GET", f"{URL}/{{id}}/stream?after=9", ended=True),
+    ("streamRun", "400"): _simple("GET", f"{URL}/{{id}}/stream?after=x"),
+    ("streamRun", "404"): _simple("GET", f"{URL}/run_x/stream"),
+    ("getHealth", "200"): _simple("GET", "/health"),
+    ("getReadiness", "200"): _simple("GET", "/ready"),
+    ("getReadiness", "503"): lambda served, driver: _draining(served, driver, "GET", "/ready"),
+    ("getStats", "200"): _simple("GET", "/stats"),
+    ("getContract", "200"): _simple("GET", "/openapi.json"),
+    ("getDocs", "200"): _simple("GET", "/docs"),
+    ("getFrontPage", "200"): _simple("GET", "/"),
+}
+
+
+def _written() -> set[tuple[str, str]]:
+    return {
+        (operation.operation_id, status)
+        for item in contract().paths.values()
+        for operation in item.operations.values()
+        for status in operation.responses
+        if status not in ("default", "401")
+    }
+
+
+def test_every_written_answer_is_provoked() -> None:
+    assert set(PROVOKED) == _written()
+
+
+@pytest.mark.parametrize(("operation", "status"), sorted(PROVOKED))
+async def test_a_written_answer_can_be_had(serve: Serve, driver: Driver, operation: str, status: str) -> None:
+    served = await serve(limits=Limits(max_bytes=1000, pause_s=0.2))
+
+    answer = await PROVOKED[operation, status](served, driver)
+
+    assert str(answer.status_code) == status
+    _check_headers(operation, status, answer)
+
+
+NOT_ALWAYS = {"idempotency-replayed", "preference-applied"}
+
+
+def _check_headers(operation: str, status: str, answer: httpx.Response) -> None:
+    """Every header that is written comes, but for those that say something special."""
+    (found,) = [
+        at
+        for item in contract().paths.values()
+        for at in item.operations.values()
+        if at.operation_id == operation
+    ]
+    written = contract().response(found.responses[status])
+    missing = {name.lower() for name in written.headers} - {name.lower() for name in answer.headers}
+    assert missing <= NOT_ALWAYS
+
+
+def test_401_is_written_wherever_a_key_is_needed() -> None:
+    without = {
+        operation.operation_id
+        for item in contract().paths.values()
+        for operation in item.operations.values()
+        if "401" not in operation.responses
+    }
+
+    assert without == {"getHealth"}
