@@ -13,7 +13,7 @@ from outlast.commands import events, exits, model, refusals
 from outlast.commands.scratch import ScratchServer
 from outlast.config import DEFAULT_MODEL, Settings
 from outlast.errors import ConfigError, NoModelConfigured, OutlastError
-from outlast.localmodel import DEMO_LABEL, available, installed
+from outlast.localmodel import DEMO_ALIAS, DEMO_LABEL, available, installed
 from outlast.localmodel.weights import engine_found
 
 _WAYS_TO_A_MODEL = """\
@@ -47,7 +47,7 @@ def command(prompt: str) -> int:
 
 def _model(settings: Settings) -> str:
     """Which model will answer; fetches the local one if there is no other."""
-    if settings.has_model:
+    if settings.openai_api_key or settings.openai_base_url or settings.model not in (None, DEMO_ALIAS):
         return f"{settings.model or DEFAULT_MODEL} at {settings.openai_base_url or 'api.openai.com'}"
     click.echo(
         f"There is no OPENAI_API_KEY and no OPENAI_BASE_URL, so a small local model answers: {DEMO_LABEL}."

@@ -80,6 +80,8 @@ def _words(event: Event) -> str:
             return _progress_words(event)
         case "log":
             return show.plain(str(data.get("message", "")))
+        case "model_call" if isinstance(data.get("ms"), int | float):
+            return _model_call_words(data)
         case kind:
             return f"{kind} {show.plain(msgspec.json.encode(data).decode())}"
 
@@ -89,3 +91,12 @@ def _progress_words(event: Event) -> str:
     step = show.plain(progress.current_step or "")
     steps = f" ({progress.steps_completed or 0} of {progress.steps_total})" if progress.steps_total else ""
     return f"[{progress.percentage:.0f}%] {step}{steps}".rstrip()
+
+
+def _model_call_words(data: dict[str, object]) -> str:
+    """What one call of the model took; the fields are the gateway's."""
+    status = data.get("status", 200)
+    answered = "answered" if status == 200 else f"answered {status}"
+    tokens = f"{data.get('input_tokens', 0)} tokens in, {data.get('output_tokens', 0)} out"
+    seconds = msgspec.convert(data["ms"], float, strict=False) / 1000
+    return show.plain(f"model {data.get('model')} {answered}: {tokens}, {seconds:.1f}s")

@@ -46,7 +46,7 @@ class ScratchServer:
             sys.executable, "-m", "outlast", "serve",
             "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(self.root / "data"),
         ]  # fmt: skip
-        self._env = _environment(settings, self.api_key)
+        self._env = _environment(settings, self.api_key, self.root)
         self._log = self.root / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -99,7 +99,7 @@ def _answers(http: httpx.Client) -> bool:
         return False
 
 
-def _environment(settings: Settings, api_key: str) -> Mapping[str, str]:
+def _environment(settings: Settings, api_key: str, root: Path) -> Mapping[str, str]:
     model = {
         "OPENAI_API_KEY": settings.openai_api_key,
         "OPENAI_BASE_URL": settings.openai_base_url,
@@ -115,6 +115,7 @@ def _environment(settings: Settings, api_key: str) -> Mapping[str, str]:
         **{name: value for name, value in model.items() if value},
         "OUTLAST_API_KEYS": api_key,
         "OUTLAST_GRACE_S": "1",
+        "TMPDIR": str(root),
     }
 
 

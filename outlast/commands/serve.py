@@ -53,7 +53,9 @@ def command(**overrides: str | int | None) -> int:
     try:
         settings = config.load(os.environ, **overrides)
         serve: Callable[[Settings], int] = import_module("outlast.app").serve
-        return serve(settings)
+        return exits.OK if serve(settings) == 0 else exits.FAILED
+    except SystemExit:  # uvicorn's way of ending after a start that failed, which it has logged
+        return exits.FAILED
     except OutlastError as error:
         exits.say(error.detail)
         return exits.USAGE if isinstance(error, ConfigError) else exits.FAILED
