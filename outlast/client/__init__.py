@@ -10,7 +10,8 @@ with Client() as outlast:
     print(outlast.result(run.job_id).result)
 """
 
-from outlast.client.asynchronous import AsyncClient
+from typing import TYPE_CHECKING
+
 from outlast.client.blocking import Client
 from outlast.client.errors import (
     ClientError,
@@ -28,6 +29,9 @@ from outlast.client.errors import (
     WaitTimedOut,
 )
 from outlast.client.models import Accepted, Cancelled, Event, Page, Progress, Result, Run, Usage
+
+if TYPE_CHECKING:
+    from outlast.client.asynchronous import AsyncClient
 
 __all__ = [
     "Accepted",
@@ -54,3 +58,12 @@ __all__ = [
     "Usage",
     "WaitTimedOut",
 ]
+
+
+def __getattr__(name: str) -> type["AsyncClient"]:
+    # asyncio is a fifth of this package's import time, and the command line has no use for it.
+    if name == "AsyncClient":
+        from outlast.client.asynchronous import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
