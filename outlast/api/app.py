@@ -35,21 +35,25 @@ def create_api(
     registry: Registry,
     settings: Settings,
     has_model: Callable[[], bool],
+    check_webhook: Callable[[str], None],
     draining: Draining,
     bound: Callable[[], Address | None] = lambda: None,
     limits: Limits | None = None,
+    closing: Draining | None = None,
 ) -> ASGIApp:
     """The API over an engine. It answers `http` scopes only: lifespan belongs to whoever composes the server.
 
-    `draining` is asked, never set; whoever sets it also calls `engine.wakeups.wake_all()`, and then open streams and
-    waiting polls end within a moment. `bound` says where the server listens, once it does.
+    `draining` and `closing` are asked, never set: while draining, no new runs are accepted; once closing (draining, if
+    not given), open streams and waiting polls end within a moment, if whoever sets it calls `wakeups.wake_all()`. `bound` says where the server listens, once it does.
     """
     edge = Edge(
         engine=engine,
         registry=registry,
         settings=settings,
         has_model=has_model,
+        check_webhook=check_webhook,
         draining=draining,
+        closing=closing or draining,
         urls=Urls(settings.public_url, bound),
         limits=limits or Limits(max_bytes=settings.max_body_bytes),
         streams=OpenStreams(),

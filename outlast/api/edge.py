@@ -20,7 +20,12 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry
     settings: Settings
     has_model: Callable[[], bool]
+    check_webhook: Callable[[str], None]
+    """Raises `WebhookRefused` for an address that will never be called."""
     draining: Draining
+    """No new runs, and not ready."""
+    closing: Draining
+    """Open streams and waiting polls end."""
     urls: Urls
     limits: Limits
     streams: OpenStreams

@@ -24,7 +24,7 @@ async def stream(edge: Edge, request: Request) -> Answer:
         return Reply(204, headers=())
     return EventStream(
         engine=edge.engine,
-        draining=edge.draining,
+        draining=edge.closing,
         open_streams=edge.streams,
         caller=request.caller,
         run_id=run.id,

@@ -32,6 +32,8 @@ async def accept(edge: Edge, request: Request) -> Answer:
             return _accepted(edge, request, known, replayed=True)
     if edge.draining.is_set():
         raise Draining("The server is shutting down and takes no new runs; send this again in a moment.")
+    if order.body.webhook_url is not None:
+        edge.check_webhook(order.body.webhook_url)
     new = submit.new_run(order, await _prepare(edge, order))
     submitted = await edge.engine.submit(request.caller, new)
     return _accepted(edge, request, submitted.run, replayed=submitted.replayed)
@@ -61,7 +63,7 @@ async def status(edge: Edge, request: Request) -> Answer:
     """GET /api/v1/runs/{job_id}"""
     wait_s, preferred = _wait(request)
     if wait_s > 0:
-        run = await edge.engine.wait(request.caller, request.job_id, wait_s, edge.draining.is_set)
+        run = await edge.engine.wait(request.caller, request.job_id, wait_s, edge.closing.is_set)
     else:
         run = await edge.engine.get(request.caller, request.job_id)
     headers: tuple[Header, ...] = (JSON,) if run.is_final else (JSON, _RETRY_AFTER)

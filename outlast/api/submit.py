@@ -5,7 +5,6 @@ in the client's own terms.
 """
 
 import re
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,7 +17,6 @@ from outlast.errors import (
     InvalidBody,
     NoModelConfigured,
     PromptMissing,
-    WebhookRefused,
     did_you_mean,
     quoted,
 )
@@ -168,8 +166,6 @@ def _check(body: SubmitBody) -> None:
             _check_depth(name, value)
     if body.recipe_config is not None and body.recipe_name is None:
         raise InvalidBody("recipe_config means nothing without recipe_name.")
-    if body.webhook_url is not None:
-        _check_webhook(body.webhook_url)
 
 
 def _check_depth(name: str, value: JsonObject) -> None:
@@ -189,21 +185,6 @@ def _items(node: object) -> list[object]:
             return node
         case _:
             return []
-
-
-def _check_webhook(url: str) -> None:
-    """The form of the address only; whether it may be called is decided when it is, by what it then resolves to."""
-    if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
-        raise WebhookRefused("webhook_url has characters that no address has; write them percent-encoded.")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise WebhookRefused(f"webhook_url is not an address: {error}.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WebhookRefused("webhook_url has to begin with http:// or https:// and name a host.")
-    if parts.username is not None or parts.password is not None:
-        raise WebhookRefused("webhook_url carries a user name or password; the server calls none with them.")
 
 
 def _idempotency(body: SubmitBody, request: Request, raw: bytes) -> Idempotency | None:

@@ -17,6 +17,7 @@ from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.runners.registry import Registry
+from outlast.webhooks.address import check_url
 from tests.api import documented
 from tests.api.driver import Driver
 from tests.api.waiting import until
@@ -86,6 +87,7 @@ async def serve(engine: Engine, agent_root: Path) -> AsyncIterator[Serve]:
                 registry or Registry(settings),
                 settings,
                 lambda: has_model,
+                lambda url: check_url(url, settings),
                 draining,
                 limits=limits,
             )

@@ -158,7 +158,6 @@ async def test_an_unknown_field_is_422_and_names_the_nearest(served: Served) -> 
         "http://example.com:99999/",
         "http://[::1/",
         "http://example.com/\nX: y",
-        "http://пример.рф/",
     ],
 )
 async def test_a_webhook_address_that_is_none_is_refused(served: Served, url: str) -> None:
@@ -169,7 +168,7 @@ async def test_a_webhook_address_that_is_none_is_refused(served: Served, url: st
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.com", "https://example.com:8443/a?b=c", "http://[2001:db8::1]/"]
+    "url", ["http://example.com", "https://example.com:8443/a?b=c", "http://[2001:4860:4860::8888]/"]
 )
 async def test_a_webhook_address_is_taken_as_it_is(served: Served, store: Store, url: str) -> None:
     run = await store.run(await served.submit(webhook_url=url))

@@ -61,7 +61,7 @@ async def test_a_root_path_is_part_of_the_address(serve: Serve) -> None:
 
 async def test_the_api_can_be_mounted_in_another_application(engine: Engine) -> None:
     settings = Settings()
-    api = create_api(engine, Registry(settings), settings, lambda: True, asyncio.Event())
+    api = create_api(engine, Registry(settings), settings, lambda: True, lambda url: None, asyncio.Event())
     outer = Starlette(routes=[Mount("/agents", api)])
 
     async with (
