@@ -94,11 +94,22 @@ class Runner(msgspec.Struct, frozen=True):
     """Modules worth importing before the first attempt."""
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
-    """Begin an attempt."""
+class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
+    """Begin an attempt: what becomes the `Job`, and the runner's `entry`.
 
-    job: Job
+    The request travels as the JSON that the store has: the parent never unpacks a prompt, and raw JSON inside it
+    stays JSON.
+    """
+
+    run_id: str
+    attempt_id: str
+    attempt: int
+    request: bytes
     entry: str
+    base_url: str | None = None
+    token: str | None = None
+    agent_root: str = "."
+    mcp: dict[str, McpServer] = {}
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
