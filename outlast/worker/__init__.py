@@ -1,0 +1,1 @@
+"""Takes runs, carries them in processes of their own, and leaves nothing behind."""

@@ -1,0 +1,116 @@
+"""What has to happen again and again while a worker lives: renew the lease, end what is overdue, take up what was left.
+
+It keeps one rule above all: an agent never works longer than the lease under which it was started.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Collection
+
+from outlast import telemetry
+from outlast.clock import Clock
+from outlast.engine import Engine
+from outlast.errors import StoreUnavailable
+from outlast.worker import marks, processes
+from outlast.worker.lease import Lease
+
+BEATS_PER_LEASE = 3
+RETRY_S = 0.25
+MARGIN_S = 2.0
+"""So long before its lease ends, a worker that could not renew it stops its agents."""
+RECOVER_S = 1.0
+GLANCE_S = 0.1
+TICK_S = 1.0
+AGAIN_S = 1.0
+
+log = telemetry.get("worker")
+
+
+class Beater:
+    """Renews the lease, and says so when it is held again, or no longer."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        lease: Lease,
+        clock: Clock,
+        worker_id: Callable[[], str],
+        on_change: Callable[[bool], None],
+    ) -> None:
+        """`on_change` hears whether the lease is held; when it is not, the worker's id is of no use any more."""
+        self._engine = engine
+        self._lease = lease
+        self._clock = clock
+        self._worker_id = worker_id
+        self._on_change = on_change
+        self._margin_s = min(MARGIN_S, lease.lease_s / 4)
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        while True:
+            in_time = await self.beat()
+            await asyncio.sleep(self._lease.lease_s / BEATS_PER_LEASE if in_time else RETRY_S)
+
+    async def beat(self) -> bool:
+        """Renew once; False if that did not succeed."""
+        asked_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(max(RETRY_S, self._lease.left_s - self._margin_s)):
+                is_ours = await self._engine.beat(self._worker_id(), self._lease.lease_s)
+        except (StoreUnavailable, TimeoutError):
+            if self._lease.is_held and self._lease.left_s <= self._margin_s:
+                self._lost("it could not be renewed")
+            return False
+        if not is_ours:
+            self._lost("the store has given it up")
+            return False
+        was_held = self._lease.is_held
+        self._lease.renewed(asked_at)
+        if not was_held:
+            self._on_change(True)
+        return True
+
+    def _lost(self, why: str) -> None:
+        log.error("the lease is lost; its runs go on elsewhere", why=why)
+        self._lease.lost()
+        self._on_change(False)
+
+
+async def recover(engine: Engine) -> None:
+    """Requeue the runs of lost workers, and make due retries ready; for ever."""
+    while True:
+        await asyncio.sleep(RECOVER_S)
+        try:
+            await engine.recover()
+        except StoreUnavailable:
+            pass  # its log has it; the next turn tries again
+
+
+async def every(seconds: float, call: Callable[[], None]) -> None:
+    """Call, for ever."""
+    while True:
+        await asyncio.sleep(seconds)
+        call()
+
+
+async def steadily(work: Callable[[], Awaitable[None]]) -> None:
+    """Do this work until it returns. What it raises is a bug: it is logged, and the work goes on."""
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            log.error("a worker's loop broke", exc=error)
+            await asyncio.sleep(AGAIN_S)
+
+
+def end_strays(folder: str, known: Collection[int]) -> None:
+    """Kill what was reparented to this process and bears our brand: its host or fork server died before it.
+
+    Other parts of the server may have children of their own; those bear no brand and are let be.
+    """
+    strays = [pid for pid in processes.children(os.getpid()) - set(known) if marks.bears_brand(pid, folder)]
+    if strays:
+        log.warning("ending processes that have lost their parent", processes=len(strays))
+        processes.end_families(strays)
+        for pid in strays:
+            processes.reap(pid)

@@ -1,0 +1,37 @@
+"""Starts our own helper processes: exec'ed, in a session of their own, with an environment that holds no secret.
+
+Called on the loop's thread and only there: a process that dies with its parent dies with the parent's *thread*.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from outlast.worker import environment, marks
+
+# `-P` keeps the working directory off the path; the path is ours, so the child imports what we would.
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv.pop(1).split({sep!r}); from {module} import main; main(*sys.argv[1:])"
+)
+
+
+def launch(module: str, end: socket.socket, folder: str, bearer: str, *words: str) -> subprocess.Popen[bytes]:
+    """Run `module.main(fd, our pid, *words)`, `fd` being the child's end of a socket pair, which is closed here."""
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    boot = _BOOT.format(sep=os.pathsep, module=module)
+    with end:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", boot, path, str(end.fileno()), str(os.getpid()), *words],
+            pass_fds=(end.fileno(),),
+            env={**environment.bare(os.environ), marks.VARIABLE: marks.mark(folder, bearer)},
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            start_new_session=True,
+        )
+
+
+def exit_watch(process: subprocess.Popen[bytes]) -> int | None:
+    """A file descriptor that becomes readable when the process has ended; null where there is no such thing."""
+    return os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None

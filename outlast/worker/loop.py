@@ -1,0 +1,317 @@
+"""The worker: takes runs off the queue as places are free, has them carried, and goes away without a trace.
+
+It shares the event loop with the API, so nothing here blocks, and it runs no agent code. All it knows is in memory; if
+it dies, the lease ends and its runs are taken up again.
+"""
+
+import asyncio
+import os
+import shutil
+import stat
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from outlast import telemetry
+from outlast.clock import Clock, random_id
+from outlast.config import Settings
+from outlast.engine import Engine
+from outlast.errors import StoreUnavailable
+from outlast.lifecycle import Cause
+from outlast.runners.protocol import Runner, Start
+from outlast.runs import Isolation, Run
+from outlast.store.protocol import Claimed, Offer
+from outlast.wakeups import Bell
+from outlast.worker import janitor, marks, processes
+from outlast.worker.access import ModelAccess
+from outlast.worker.attempt import Attempt, Desk
+from outlast.worker.hosts import Hosts
+from outlast.worker.isolated import Isolated
+from outlast.worker.janitor import Beater
+from outlast.worker.lease import Lease
+from outlast.worker.logs import LINES_PER_S
+
+POLL_S = 5.0
+"""The queue is looked at so often even if no bell rings."""
+AWAY_S = 0.5
+LAST_S = 1.0
+SOLO_AT_ONCE = 16
+"""Runs of the shared kind that work alone at one time; others wait, for each costs a process."""
+CLAIM_MAX = 500
+"""Runs taken in one claim: so many are started in one turn of the loop."""
+
+log = telemetry.get("worker")
+
+
+class _Needs(msgspec.Struct, frozen=True):
+    """The part of a `RunRequest` that concerns the worker."""
+
+    model: str | None = None
+    mcp: tuple[str, ...] = ()
+
+
+class Worker:
+    """One worker. Make it with an engine on an open store, `start` it, `drain` it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        runners: Mapping[str, Runner],
+        access: ModelAccess,
+        clock: Clock,
+    ) -> None:
+        self.id = random_id("wrk")
+        """Another one after the lease was lost: that name is burnt."""
+        self.attempts: dict[str, Attempt] = {}
+        self._engine = engine
+        self._settings = settings
+        self._runners = runners
+        self._access = access
+        self._clock = clock
+        self._agent_root = str(settings.agent_root.resolve())
+        self._lease = Lease(clock, settings.lease_s)
+        self._beater = Beater(engine, self._lease, clock, lambda: self.id, self._lease_changed)
+        self._desk = Desk(
+            engine, access, self._lease, clock, stop_grace_s=settings.stop_grace_s, on_over=self._over
+        )
+        self._bells = {kind: Bell() for kind in Isolation}
+        self._limits = {
+            Isolation.SHARED: settings.shared_concurrency,
+            Isolation.ISOLATED: settings.concurrency,
+        }
+        self._busy = dict.fromkeys(Isolation, 0)
+        self._solo: set[str] = set()
+        self._solo_waiting: deque[tuple[Attempt, Start]] = deque()
+        self._idle = Bell()
+        self._claims: list[asyncio.Task[None]] = []
+        self._loops: list[asyncio.Task[None]] = []
+        self._is_draining = False
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    @property
+    def helpers(self) -> set[int]:
+        """The processes that carry attempts, or make those that do: hosts and fork server."""
+        return self._hosts.pids | self._isolated.pids
+
+    def busy(self, kind: Isolation) -> int:
+        """How many places of this kind are taken."""
+        return self._busy[kind]
+
+    async def start(self) -> None:
+        """Tidy up after a server that was here before, take its runs back, and begin to claim.
+
+        Its agents are dead before their runs are requeued, so no zombie works beside its successor.
+        """
+        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.folder = marks.folder_id(self._settings.data_dir)
+        swept = await asyncio.to_thread(processes.sweep, self.folder)
+        if swept:
+            log.warning("ended processes of a server that was killed", processes=swept)
+        scratch = await asyncio.to_thread(_scratch, self.folder)
+        processes.adopt_orphans()
+        preload = _preload(self._runners)
+        self._hosts = Hosts(self._settings.shared_hosts, self.folder, preload)
+        self._isolated = Isolated(
+            self.folder, self._settings.memory_limit_mb, scratch, preload, lambda: self._hosts.pids
+        )
+        self._hosts.start()
+        self._isolated.start()
+        await self._beater.beat()
+        await self._engine.recover()
+        self._claims = [self._loop_of(partial(self._claim_until_drained, kind)) for kind in Isolation]
+        self._loops = [
+            self._loop_of(self._beater.run),
+            self._loop_of(partial(janitor.recover, self._engine)),
+            self._loop_of(partial(janitor.every, janitor.GLANCE_S, self._end_overdue)),
+            self._loop_of(partial(janitor.every, janitor.TICK_S, self._tick)),
+            self._loop_of(self._pass_on_bell),
+        ]
+
+    def _loop_of(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(janitor.steadily(work))
+
+    async def drain(self, grace_s: float) -> None:
+        """Claim no more, let runs finish for `grace_s`, hand the rest back, and leave no process behind."""
+        self._is_draining = True
+        self._ring()
+        await asyncio.gather(*self._claims)
+        await self._until_idle(grace_s)
+        left = list(self.attempts.values())
+        if left:
+            log.info("handing runs back", runs=len(left))
+            await asyncio.gather(*(attempt.hand_back() for attempt in left))
+            await self._until_idle(self._settings.stop_grace_s + LAST_S)
+        await asyncio.gather(self._hosts.close(), self._isolated.close())
+        if self._desk.tasks:
+            await asyncio.wait(self._desk.tasks, timeout=LAST_S)
+        await self._end_loops()
+        try:
+            await self._engine.retire(self.id)
+        except StoreUnavailable:
+            pass  # the lease ends by itself
+
+    async def _until_idle(self, timeout_s: float) -> None:
+        deadline = self._clock.monotonic() + timeout_s
+        while self.attempts and await self._idle.wait(max(0, deadline - self._clock.monotonic())):
+            pass
+
+    async def _end_loops(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    # Taking runs.
+
+    async def _pass_on_bell(self) -> None:
+        while True:
+            await self._engine.wakeups.work.wait(POLL_S)
+            self._ring()
+
+    def _ring(self) -> None:
+        for bell in self._bells.values():
+            bell.ring()
+
+    async def _claim_until_drained(self, kind: Isolation) -> None:
+        while not self._is_draining:
+            if not await self._claim(kind):
+                await self._bells[kind].wait()
+
+    async def _claim(self, kind: Isolation) -> bool:
+        """Take what there is a place for; True if there may be more at once."""
+        limit = min(CLAIM_MAX, self._limits[kind] - self._busy[kind])
+        if limit <= 0 or self._is_draining or not self._lease.is_held:
+            return False
+        try:
+            claimed = await self._engine.claim(Offer(self.id, kind, frozenset(self._runners), limit))
+        except StoreUnavailable:
+            await asyncio.sleep(AWAY_S)
+            return True
+        if sum(self._begin(run) for run in claimed) < len(claimed):
+            await asyncio.sleep(AWAY_S)
+        return len(claimed) == limit
+
+    def _begin(self, claimed: Claimed) -> bool:
+        """Start an attempt; False if this machine has nothing left to start it with."""
+        run = claimed.run
+        runner = self._runners[run.runner]
+        alone = run.kind is Isolation.ISOLATED
+        attempt = Attempt(
+            run,
+            self._desk,
+            has_model=alone or runner.needs_model,
+            lines_per_s=LINES_PER_S if alone else 2 * LINES_PER_S,
+        )
+        self.attempts[attempt.id] = attempt
+        self._busy[run.kind] += 1
+        start = self._start_frame(attempt, claimed.request, runner)
+        try:
+            self._carry(attempt, start)
+        except OSError as error:
+            log.error("an attempt could not be started", exc=error, run_id=run.id)
+            attempt.gone(Cause.WORKER)
+            return False
+        attempt.guard()
+        return True
+
+    def _carry(self, attempt: Attempt, start: Start) -> None:
+        if attempt.run.kind is Isolation.ISOLATED:
+            self._isolated.carry(attempt, start)
+        elif _is_suspect(attempt.run):
+            self._carry_solo(attempt, start)
+        else:
+            self._hosts.carry(attempt, start)
+
+    def _start_frame(self, attempt: Attempt, request: bytes, runner: Runner) -> Start:
+        needs = msgspec.json.decode(request, type=_Needs)
+        run = attempt.run
+        grant = self._access.grant(run.id, attempt.id, needs.model) if attempt.has_model else None
+        return Start(
+            run_id=run.id,
+            attempt_id=attempt.id,
+            attempt=run.attempt,
+            request=request,
+            entry=runner.entry,
+            base_url=grant.base_url if grant else None,
+            token=grant.token if grant else None,
+            agent_root=self._agent_root,
+            mcp={name: self._settings.mcp[name] for name in needs.mcp if name in self._settings.mcp},
+        )
+
+    def _carry_solo(self, attempt: Attempt, start: Start) -> None:
+        """A run that a host has died with gets a process of its own: there it can harm only itself."""
+        attempt.place = self
+        if len(self._solo) < SOLO_AT_ONCE:
+            self._solo.add(attempt.id)
+            self._isolated.carry(attempt, start)
+        else:
+            self._solo_waiting.append((attempt, start))
+
+    def stop(self, attempt_id: str, *, grace_s: float) -> None:
+        """As the `Place` of runs that wait to be alone: they have nothing to be stopped."""
+        for waiting in [pair for pair in self._solo_waiting if pair[0].id == attempt_id]:
+            self._solo_waiting.remove(waiting)
+            waiting[0].gone(Cause.WORKER)
+
+    def _over(self, attempt: Attempt) -> None:
+        """Nothing of the attempt is left, and its end is written: its place is free."""
+        if self.attempts.pop(attempt.id, None) is None:
+            return
+        self._busy[attempt.run.kind] -= 1
+        if attempt.id in self._solo:
+            self._solo.discard(attempt.id)
+            if self._solo_waiting:
+                self._carry_solo(*self._solo_waiting.popleft())
+        self._bells[attempt.run.kind].ring()
+        if not self.attempts:
+            self._idle.ring()
+
+    # Watching.
+
+    def _end_overdue(self) -> None:
+        now = self._clock.monotonic()
+        for attempt in [attempt for attempt in self.attempts.values() if attempt.deadline <= now]:
+            attempt.time_up()
+
+    def _tick(self) -> None:
+        self._hosts.tick()
+        self._isolated.tick()
+        janitor.end_strays(self.folder, self.helpers)
+
+    def _lease_changed(self, is_held: bool) -> None:
+        """Claim again; or stop all that runs, and take another name, so that what it held can run out."""
+        if is_held:
+            self._ring()
+            return
+        self.id = random_id("wrk")
+        for attempt in list(self.attempts.values()):
+            attempt.abandon()
+
+
+def _is_suspect(run: Run) -> bool:
+    """A host died with this run in it, or a process of its own did."""
+    return run.solo or run.lost > 0
+
+
+def _preload(runners: Mapping[str, Runner]) -> list[str]:
+    modules = [module for runner in runners.values() for module in runner.preload]
+    return list(dict.fromkeys([*modules, *(runner.entry.partition(":")[0] for runner in runners.values())]))
+
+
+def _scratch(folder: str) -> Path:
+    """An empty folder for the attempts' temporary files, of ours alone; what a killed server left in it is removed."""
+    place = Path(tempfile.gettempdir()) / f"outlast-{os.getuid()}-{folder[:8]}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    found = place.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        return Path(tempfile.mkdtemp(prefix="outlast-"))
+    for old in place.iterdir():
+        shutil.rmtree(old, ignore_errors=True)
+    return place

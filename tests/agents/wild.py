@@ -1,0 +1,270 @@
+"""Agents of every kind of manners, for tests: the request's `function` names one of these.
+
+Each says `ready` in its log when it does what its name says, and prints the pids of what it started.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from outlast.runners.protocol import AgentFailed, Context, Job
+from outlast.runs import Progress
+
+Agent = Callable[[Job, Context], Awaitable[object]]
+SLEEP = "/bin/sleep"
+
+
+async def run(job: Job, context: Context) -> object:
+    agent: Agent = globals()[job.request.function or ""]
+    return await agent(job, context)
+
+
+async def echo(job: Job, context: Context) -> object:
+    return job.request.prompt
+
+
+async def at(job: Job, context: Context) -> object:
+    """When its code began to run, on the clock that all processes share."""
+    return time.monotonic()
+
+
+async def where(job: Job, context: Context) -> object:
+    """What the agent sees of its surroundings."""
+    return {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "session": os.getsid(0),
+        "nice": os.nice(0),
+        "cwd": os.getcwd(),
+        "environ": dict(os.environ),
+        "block": Path("/proc/self/environ").read_bytes().decode(),
+        "parents_block": Path(f"/proc/{os.getppid()}/environ").read_bytes().decode(),
+        "stdin": Path("/dev/stdin").read_bytes().decode(),
+        "limits": Path("/proc/self/limits").read_text(),
+        "exec_mark": subprocess.check_output(["/usr/bin/env"], text=True),
+    }
+
+
+async def sleeper(job: Job, context: Context) -> object:
+    """Obeys a cancel at once."""
+    context.log("ready")
+    await asyncio.sleep(3600)
+    return "woke up"
+
+
+async def tidy(job: Job, context: Context) -> object:
+    """Takes a moment to clean up, and leaves a file to show for it."""
+    context.log("ready")
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        await asyncio.sleep(0.3)
+        Path(job.request.prompt).write_text("cleaned up")
+    return "woke up"
+
+
+async def stubborn(job: Job, context: Context) -> object:
+    """Takes no notice of a cancel, nor of SIGTERM."""
+    if threading.current_thread() is threading.main_thread() and job.request.prompt == "alone":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    context.log("ready")
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            continue
+
+
+async def blocker(job: Job, context: Context) -> object:
+    """Blocks its loop."""
+    context.log("ready")
+    await asyncio.sleep(0.2)
+    time.sleep(3600)
+    return "woke up"
+
+
+async def family(job: Job, context: Context) -> object:
+    """Starts a process of each kind that likes to stay: a child, one in a session of its own, two daemons."""
+    child = subprocess.Popen([SLEEP, "3600"])
+    own_session = subprocess.Popen([SLEEP, "3601"], start_new_session=True)
+    _daemonise([SLEEP, "3602"], dict(os.environ))
+    _daemonise([SLEEP, "3603"], {})
+    context.log(f"ready {child.pid} {own_session.pid}")
+    if job.request.prompt == "stay":
+        await asyncio.sleep(3600)
+    if job.request.prompt == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "left them"
+
+
+def _daemonise(command: list[str], env: dict[str, str]) -> None:
+    """The classic: fork, new session, fork again, with every descriptor closed."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.closerange(0, 256)
+    os.execve(command[0], command, env)
+
+
+async def bomb(job: Job, context: Context) -> object:
+    """Has 256 processes that make and lose others all the time; with `crowd`, more and more, up to 1,500."""
+    context.log("ready")
+    readable, writable = os.pipe()
+    os.write(writable, b"." * 1_200)  # one byte is one process that may still be made
+    os.set_blocking(readable, False)
+    for _ in range(8):
+        os.fork()
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        if job.request.prompt == "crowd":
+            _one_more(readable)
+        if os.fork() == 0:
+            os._exit(0)
+        os.waitpid(-1, os.WNOHANG)
+        time.sleep(0.05)
+    os._exit(0)
+
+
+def _one_more(tickets: int) -> None:
+    try:
+        os.read(tickets, 1)
+    except BlockingIOError:
+        return
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+
+
+async def exits(job: Job, context: Context) -> object:
+    sys.exit(3)
+
+
+async def exits_hard(job: Job, context: Context) -> object:
+    os._exit(4)
+
+
+async def dies(job: Job, context: Context) -> object:
+    """Kills the process it runs in."""
+    context.log("ready")
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+    await asyncio.sleep(3600)
+    return None
+
+
+async def dies_once(job: Job, context: Context) -> object:
+    if job.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"attempt {job.attempt}"
+
+
+async def chatters(job: Job, context: Context) -> object:
+    """Prints for ever."""
+    context.log("ready")
+    while True:
+        print("la " * 20)
+
+
+async def prints(job: Job, context: Context) -> object:
+    """Prints bytes of every sort."""
+    sys.stdout.write("one\ntwo\r\n")
+    sys.stderr.write("to stderr\n")
+    sys.stdout.flush()
+    os.write(1, b"not \xff utf-8\nnul \x00 here\n")
+    os.write(1, b"x" * 100_000 + b"\n")
+    os.write(1, b"no newline at the end")
+    return "done"
+
+
+async def eats(job: Job, context: Context) -> object:
+    """Allocates until it may not."""
+    context.log("ready")
+    eaten = []
+    while True:
+        eaten.append(bytearray(16 * 1024 * 1024))
+
+
+async def fails(job: Job, context: Context) -> object:
+    raise ValueError("the moon is in the wrong house")
+
+
+async def fails_by_name(job: Job, context: Context) -> object:
+    raise AgentFailed("no_moon", "There is no moon tonight.")
+
+
+async def fails_once(job: Job, context: Context) -> object:
+    if job.attempt == 1:
+        raise ValueError("not yet")
+    return f"attempt {job.attempt}"
+
+
+async def gives(job: Job, context: Context) -> object:
+    """A result of the sort that the prompt names."""
+    found: object = {
+        "none": None,
+        "blank": " \n ",
+        "surrogate": {"lone\ud800": ["\udfff", "pair \ud83d\ude00"]},
+        "nan": [float("nan"), float("inf"), 1.5],
+        "object": object(),
+        "bytes": b"ab",
+        "nested": {"a": [1, {"b": None}], "é": "ü\u0000\n\"'"},
+        "big": "ü" * (5 * 1024 * 1024),
+        "huge": "x" * (33 * 1024 * 1024),
+        "deep": _deep(),
+        "zero": 0,
+    }[job.request.prompt]
+    return found
+
+
+def _deep() -> list[object]:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+async def reports(job: Job, context: Context) -> object:
+    """Reports progress in quick succession, from a thread too, and tokens."""
+    for n in range(1, 101):
+        context.progress(Progress(percentage=n, current_step=f"step {n}", steps_completed=n, steps_total=100))
+        context.token(f"{n} ")
+    await asyncio.to_thread(context.log, "from a thread")
+    context.log("a lone \ud800 surrogate")
+    await asyncio.sleep(0.3)
+    return "reported"
+
+
+async def closes_all(job: Job, context: Context) -> object:
+    """Closes descriptors it does not own."""
+    os.closerange(3, 256)
+    await asyncio.sleep(0)
+    return "done"
+
+
+async def forks_and_returns(job: Job, context: Context) -> object:
+    """Two processes come back with a result."""
+    return "parent" if os.fork() else "child"
+
+
+async def litters(job: Job, context: Context) -> object:
+    """Leaves temporary files."""
+    folder = Path(os.environ["TMPDIR"])
+    (folder / "deep").mkdir()
+    (folder / "deep" / "file").write_text("x")
+    return str(folder)
+
+
+async def thread_stays(job: Job, context: Context) -> object:
+    """Leaves a thread that does not end."""
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    return "returned"
