@@ -158,7 +158,7 @@ class _App:
         except OutlastError as error:
             await send({"type": f"lifespan.{phase}.failed", "message": error.detail})
         except Exception as error:
-            log.error(f"{phase} broke", exc=error)
+            log.error("lifespan broke", exc=error, phase=phase)
             await send({"type": f"lifespan.{phase}.failed", "message": repr(error)})
         else:
             await send({"type": "lifespan.shutdown.complete"})

@@ -44,7 +44,8 @@ def create_api(
     """The API over an engine. It answers `http` scopes only: lifespan belongs to whoever composes the server.
 
     `draining` and `closing` are asked, never set: while draining, no new runs are accepted; once closing (draining, if
-    not given), open streams and waiting polls end within a moment, if whoever sets it calls `wakeups.wake_all()`. `bound` says where the server listens, once it does.
+    not given), open streams and waiting polls end within a moment, if whoever sets it calls `wakeups.wake_all()`.
+    `bound` says where the server listens, once it does.
     """
     edge = Edge(
         engine=engine,
