@@ -80,8 +80,9 @@ class _Work:
             self._progress(step.name)
             await self._flow.run((step,), self._scope)
             self._done += 1
+        text = _said(self._scope.text)
         self._progress(None)
-        return _said(self._scope.text)
+        return text
 
     async def _perform(self, task: Task, scope: Scope) -> str:
         agent = self._crew.agents[task.agent]

@@ -14,6 +14,9 @@ from pydantic_ai.exceptions import (
 
 from outlast.runners.protocol import AgentFailed
 
+LONGEST = 2000
+"""Characters of a provider's reason; some answer with a whole web page."""
+
 
 def as_failure(error: AgentRunError | UserError) -> AgentFailed:
     """`model_error` with the provider's own reason, or what the model did that no agent can use."""
@@ -46,13 +49,13 @@ def _reason(body: object) -> str:
     """The sentence in an error body of OpenAI's form, else the body."""
     match body:
         case {"message": str(message)} | {"detail": str(message)}:
-            return message
+            return message[:LONGEST]
         case {"error": inner} if inner:
             return _reason(inner)
         case None | "":
             return "no reason was given."
         case _:
-            return str(body)
+            return str(body)[:LONGEST]
 
 
 def _cause(error: BaseException) -> str:

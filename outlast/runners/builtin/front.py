@@ -60,7 +60,11 @@ def _tools_hash(crew: Crew, source: str, settings: Settings) -> str:
     for tool in crew.tools:
         if tool.name not in found.names:
             hint = nearest(tool.name, found.names)
-            raise _fault(source, tool, f"tool {tool.name} is not a function of this server's tools.py.{hint}")
+            raise _fault(
+                source,
+                tool,
+                f"tool {tool.name} is not a function of this server's tools.py; its operator can define it there.{hint}",
+            )
     return found.hash
 
 

@@ -164,6 +164,27 @@ async def test_the_reason_of_the_provider_ends_the_run(provider: Provider) -> No
     assert str(failed.value) == "The model answered 404: The model `demo` does not exist."
 
 
+async def test_a_reason_that_is_a_web_page_is_shortened(provider: Provider) -> None:
+    provider.script(Raw((b"<html>" + b"x" * 100_000,), 502, {"content-type": "text/html"}))
+    told = Told(job_for(provider))
+
+    with pytest.raises(AgentFailed, match="The model answered 502: <html>xxx") as failed:
+        await run(told.job, told)
+
+    assert len(str(failed.value)) < 2100
+
+
+async def test_a_crew_whose_last_answer_is_blank_never_claims_to_be_done(provider: Provider) -> None:
+    provider.script(Say("facts"), Say("kind"), Say(" \n "))
+    told = Told(job_for(provider, "dogs", WORKFLOW))
+
+    with pytest.raises(AgentFailed) as failed:
+        await run(told.job, told)
+
+    assert failed.value.code == "empty_result"
+    assert told.progresses[-1].percentage == 66.7
+
+
 async def test_a_failed_call_is_not_repeated_here_since_the_gateway_does_that(provider: Provider) -> None:
     provider.answer = lambda asked: Fail(500)
     told = Told(job_for(provider))
