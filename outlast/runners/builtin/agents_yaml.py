@@ -10,29 +10,17 @@ import msgspec
 from outlast.errors import InvalidAgentYaml
 from outlast.runners.builtin import keys
 from outlast.runners.builtin.crew import Agent, Crew, Loop, Parallel, Repeat, Route, Step, Task, Value
-from outlast.runners.builtin.fields import Fields, text_of, value_of
+from outlast.runners.builtin.fields import Fields, value_of
 from outlast.runners.builtin.members_yaml import AgentReader, without_provider
 from outlast.runners.builtin.placeholders import CHANGING, PROMPT_NAMES, names_in
 from outlast.runners.builtin.steps_yaml import StepReader
-from outlast.runners.builtin.yaml_text import Mapping, Node, YamlFault, read
+from outlast.runners.builtin.yaml_text import Node, YamlFault, read
 
 
 def parse(text: str, source: str = "agents.yaml") -> Crew:
     """The crew a text describes; `source` is what an error calls the text."""
     try:
         return _Reading(read(text)).crew()
-    except YamlFault as fault:
-        raise InvalidAgentYaml(f"{source} {fault}") from fault
-
-
-def framework_of(text: str, source: str = "agents.yaml") -> str | None:
-    """The framework a text asks for, None where it does not say; for the rest it may be of any form."""
-    try:
-        root = read(text)
-        if not isinstance(root, Mapping):
-            raise YamlFault(root.line, "the text has to be a mapping with agents.")
-        entry = root.entries.get("framework")
-        return text_of(entry.value, "framework").strip() or None if entry else None
     except YamlFault as fault:
         raise InvalidAgentYaml(f"{source} {fault}") from fault
 

@@ -59,12 +59,8 @@ def _tools_hash(crew: Crew, source: str, settings: Settings) -> str:
     found = _load(first, source, settings)
     for tool in crew.tools:
         if tool.name not in found.names:
-            hint = nearest(tool.name, found.names)
-            raise _fault(
-                source,
-                tool,
-                f"tool {tool.name} is not a function of this server's tools.py; its operator can define it there.{hint}",
-            )
+            what = f"tool {tool.name} is not a function of this server's tools.py, where its operator can define it."
+            raise _fault(source, tool, what + nearest(tool.name, found.names))
     return found.hash
 
 

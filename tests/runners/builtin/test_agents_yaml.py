@@ -7,7 +7,7 @@ from msgspec import json
 
 from outlast.errors import InvalidAgentYaml
 from outlast.runners.builtin import keys
-from outlast.runners.builtin.agents_yaml import framework_of, parse
+from outlast.runners.builtin.agents_yaml import parse
 from outlast.runners.builtin.crew import Agent, Llm, Loop, Named, Parallel, Repeat, Route, Task
 
 CLASSIC = """
@@ -327,16 +327,6 @@ def test_what_cannot_run_is_refused_with_its_line(yaml: str, fault: str) -> None
         parse(yaml, "crew.yaml")
 
     assert str(refused.value).startswith(f"crew.yaml {fault}")
-
-
-def test_the_framework_is_read_from_a_text_of_any_form() -> None:
-    assert framework_of("framework: crewai\nanything: {else: 1}") == "crewai"
-    assert framework_of("agents: {}") is None
-    assert framework_of("framework:") is None
-    with pytest.raises(InvalidAgentYaml, match=r"^agents\.yaml line 1: framework has to be a text"):
-        framework_of("framework: [crewai]")
-    with pytest.raises(InvalidAgentYaml, match="has to be a mapping"):
-        framework_of("- framework")
 
 
 _KEYS = {word for table in keys.ALL.values() for word in table.known}
