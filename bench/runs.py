@@ -69,9 +69,6 @@ class Watcher:
         body = self._connection.ask(self._server.recipe.submit, b"202")
         return accepted(body), self._connection.sent_at
 
-    def status(self, run_id: str) -> str:
-        return _STATUS.decode(self._connection.ask(status_request(run_id), b"200")).status
-
     def result(self, run_id: str) -> str:
         return _RESULT.decode(self._connection.ask(get(f"/api/v1/runs/{run_id}/result"), b"200")).result
 
@@ -87,9 +84,10 @@ class Watcher:
         """Wait for a status; whether that took more than one look. Another end than the wanted one is an error."""
         deadline = time.monotonic() + _PATIENCE_S
         waited = False
-        while (status := self.status(run_id)) != wanted:
+        request = status_request(run_id)
+        while (status := _STATUS.decode(body := self._connection.ask(request, b"200")).status) != wanted:
             if status not in ("queued", "running") or time.monotonic() > deadline:
-                raise LoadError(f"{self._server.name}: run {run_id} is {status}, not {wanted}.")
+                raise LoadError(f"{self._server.name}: expected {wanted}, got: {body.decode()}")
             waited = True
             time.sleep(_PAUSE_S)
         return waited
