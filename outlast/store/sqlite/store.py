@@ -55,6 +55,11 @@ _LAST_ID = "\x7f"
 _KINDS = {kind.value: kind for kind in EventKind}
 T = TypeVar("T")
 
+# Python seeks an adapter for each None and each bytes that is bound, and makes an exception of finding none: a
+# microsecond each, and a row has thirty. These give back what they get.
+sqlite3.register_adapter(type(None), dict[None, None]().get)
+sqlite3.register_adapter(bytes, b"".__add__)
+
 
 class SqliteStore:
     """`Store` in one file, `<data_dir>/outlast.db`. Make it, `open` it, and `close` it on the same event loop."""
