@@ -19,8 +19,11 @@ RETRY_AFTER_S = 1
 """What a client should let pass between two polls; `?wait=` saves it the polling."""
 INLINE_RESULT = 8 * 1024 * 1024
 """Bytes up to which a result stands inside an answer or an event."""
+RENDERED_MAX = 4096
+"""Heads of which the JSON is kept, about 0.6 KiB each."""
 
 encode = msgspec.json.Encoder().encode
+_rendered: dict[str, tuple[Run, bytes]] = {}
 _NO_USAGE = Usage()
 _NO_PROGRESS = Progress()
 _AT_START = ProgressView(0)
@@ -31,11 +34,18 @@ def accepted(run: Run, url: str) -> bytes:
 
 
 def status(run: Run) -> bytes:
-    return encode(view(run))
+    """A run's head for status and list; made once for as long as the head stays the same value."""
+    known = _rendered.get(run.id)
+    if known is not None and known[0] is run:
+        return known[1]
+    json = encode(_view(run))
+    if len(_rendered) >= RENDERED_MAX:
+        _rendered.clear()
+    _rendered[run.id] = (run, json)
+    return json
 
 
-def view(run: Run) -> StatusView:
-    """A run's head for status and list."""
+def _view(run: Run) -> StatusView:
     final = run.finished_at is not None
     return StatusView(
         job_id=run.id,
@@ -86,7 +96,7 @@ def listing(found: Listing, page: int, page_size: int, *, more: bool) -> bytes:
     shown = found.runs[:page_size]
     return encode(
         ListView(
-            jobs=[view(run) for run in shown],
+            jobs=[msgspec.Raw(status(run)) for run in shown],
             total=found.total,
             page=page,
             page_size=page_size,

@@ -97,7 +97,8 @@ class StatusView(msgspec.Struct, frozen=True, omit_defaults=True):
 class ListView(msgspec.Struct, frozen=True, omit_defaults=True):
     """A page of runs, newest first."""
 
-    jobs: list[StatusView]
+    jobs: list[msgspec.Raw]
+    """Each a `StatusView`, rendered."""
     total: int
     page: int
     page_size: int
