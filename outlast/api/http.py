@@ -22,6 +22,9 @@ JSON: Header = (b"content-type", b"application/json")
 CLOSE: Header = (b"connection", b"close")
 
 
+_NOBODY = Caller()
+
+
 class Gone(Exception):
     """The client went away, or stopped reading; there is nobody to answer."""
 
@@ -29,22 +32,23 @@ class Gone(Exception):
 class Request:
     """One HTTP request, with the caller it was admitted as."""
 
-    __slots__ = ("_query", "caller", "job_id", "receive", "scope")
+    __slots__ = ("_headers", "_query", "caller", "job_id", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
-        self.caller = Caller()
+        self.caller = _NOBODY
         self.job_id = ""
+        self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
 
     def header(self, name: bytes) -> str | None:
-        """A header by its lower-case name, null when absent; the first if it came twice."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                text: str = value.decode("latin-1")
-                return text
-        return None
+        """A header by its lower-case name, null when absent; of one that came twice, the last."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = dict(self.scope["headers"])
+        value = headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     @property
     def query(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ _AT_START = ProgressView(0)
 
 
 def accepted(run: Run, url: str) -> bytes:
-    return encode(Accepted(run.id, run.status.value, iso(run.created_at), url, f"{url}/stream"))
+    return encode(Accepted(run.id, run.status, iso(run.created_at), url, f"{url}/stream"))
 
 
 def status(run: Run) -> bytes:
@@ -49,7 +49,7 @@ def _view(run: Run) -> StatusView:
     final = run.finished_at is not None
     return StatusView(
         job_id=run.id,
-        status=run.status.value,
+        status=run.status,
         progress=_progress(run.progress),
         created_at=iso(run.created_at),
         framework=run.framework,
@@ -107,7 +107,7 @@ def listing(found: Listing, page: int, page_size: int, *, more: bool) -> bytes:
 
 
 def cancelled(run: Run) -> bytes:
-    return encode(Cancelled(run.id, run.status.value, iso(_finished_at(run))))
+    return encode(Cancelled(run.id, run.status, iso(_finished_at(run))))
 
 
 def result(run: Run, json: bytes | None, url: str) -> bytes:
@@ -115,7 +115,7 @@ def result(run: Run, json: bytes | None, url: str) -> bytes:
     return encode(
         ResultView(
             job_id=run.id,
-            status=run.status.value,
+            status=run.status,
             duration_seconds=run.executed_ms / 1000,
             created_at=iso(run.created_at),
             completed_at=iso(_finished_at(run)),

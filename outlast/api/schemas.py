@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from outlast.runs import JsonObject
+from outlast.runs import JsonObject, RunStatus
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 MAX_RETRY_ATTEMPTS = 10
@@ -47,7 +47,7 @@ class Accepted(msgspec.Struct, frozen=True):
     """The answer to a submit."""
 
     job_id: str
-    status: str
+    status: RunStatus
     created_at: str
     poll_url: str
     stream_url: str
@@ -74,7 +74,7 @@ class StatusView(msgspec.Struct, frozen=True, omit_defaults=True):
     """A run as a client sees it."""
 
     job_id: str
-    status: str
+    status: RunStatus
     progress: ProgressView
     created_at: str
     framework: str
@@ -110,7 +110,7 @@ class ResultView(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a succeeded run: in `result`, or behind `result_url` when it is large."""
 
     job_id: str
-    status: str
+    status: RunStatus
     duration_seconds: float
     created_at: str
     completed_at: str
@@ -123,7 +123,7 @@ class Cancelled(msgspec.Struct, frozen=True):
     """The answer to a cancel."""
 
     job_id: str
-    status: str
+    status: RunStatus
     cancelled_at: str
 
 

@@ -1,6 +1,7 @@
 """Which runner runs what: from a submission to what will be run, settled at submit and never again."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -79,5 +80,6 @@ class Registry:
         raise UnknownFramework(f"There is no framework {quoted(framework)}. {did_you_mean(framework, known)}")
 
 
+@lru_cache(maxsize=256)
 def _normal(framework: str | None) -> str | None:
     return framework.strip().lower().replace("_", "-") if framework else None
