@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import localmodel, telemetry
 from outlast.api import create_api
+from outlast.api.protocol import HttpProtocol
 from outlast.clock import Clock, SystemClock
 from outlast.config import DEFAULT_MODEL, Settings, load, peer_leftovers
 from outlast.engine import Engine
@@ -229,6 +230,7 @@ def serve(settings: Settings) -> int:
         _App(Server(settings)),
         host=settings.host,
         port=settings.port,
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=STREAMS_END_S,

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from outlast.api import create_api
 from outlast.api.body import Limits
+from outlast.api.protocol import HttpProtocol
 from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.engine import Engine
@@ -114,7 +115,15 @@ async def _check(answer: httpx.Response) -> None:
 async def listening(app: ASGIApp, host: str = "127.0.0.1", root_path: str = "") -> AsyncIterator[int]:
     """uvicorn on a free port, on this loop; gives the port."""
     config = uvicorn.Config(
-        app, host=host, port=0, root_path=root_path, lifespan="off", ws="none", log_level="error", loop="none"
+        app,
+        host=host,
+        port=0,
+        root_path=root_path,
+        http=HttpProtocol,
+        lifespan="off",
+        ws="none",
+        log_level="error",
+        loop="none",
     )
     config.load()
     server = uvicorn.Server(config)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from outlast.api import http
+from outlast.api import http, protocol
 from outlast.api.body import Limits
 from tests.api.conftest import Serve, Served
 from tests.api.driver import Driver
@@ -114,6 +114,47 @@ async def test_a_body_that_drips_is_408_in_the_end(serve: Serve) -> None:
 
     writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+async def test_half_a_head_is_not_waited_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_DEADLINE_S", 0.1)
+
+    answer = await talk(served, sent)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_half_a_head_after_a_whole_request_is_not_waited_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_DEADLINE_S", 0.1)
+
+    answer = await talk(served, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in answer
+
+
+async def test_a_head_without_end_is_cut(served: Served) -> None:
+    endless = b"GET /health HTTP/1.1\r\nX-Large: ".ljust(protocol.MAX_HEAD_BYTES + 1, b"x")
+
+    answer = await talk(served, endless)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_an_open_connection_outlives_the_deadline_of_its_first_head(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_DEADLINE_S", 0.05)
+    job_id = await served.submit()
+
+    answer = await served.http.get(f"{URL}/{job_id}?wait=0.3")
+
+    assert answer.status_code == 200
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(served: Served) -> None:
