@@ -106,17 +106,17 @@ class ListView(msgspec.Struct, frozen=True, omit_defaults=True):
     next_cursor: str | None = None
 
 
-class ResultView(msgspec.Struct, frozen=True, omit_defaults=True):
+class ResultView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The result of a succeeded run: in `result`, or behind `result_url` when it is large."""
 
     job_id: str
     status: RunStatus
-    duration_seconds: float
-    created_at: str
-    completed_at: str
     result: msgspec.Raw | None = None
     result_url: str | None = None
     result_size: int | None = None
+    duration_seconds: float
+    created_at: str
+    completed_at: str
 
 
 class Cancelled(msgspec.Struct, frozen=True):

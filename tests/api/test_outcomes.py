@@ -20,7 +20,7 @@ async def test_the_result_of_a_succeeded_run(served: Served, driver: Driver) -> 
 
     result = (await served.http.get(f"{URL}/{job_id}/result")).json()
 
-    assert list(result) == ["job_id", "status", "duration_seconds", "created_at", "completed_at", "result"]
+    assert list(result) == ["job_id", "status", "result", "duration_seconds", "created_at", "completed_at"]
     assert result["job_id"] == job_id
     assert result["status"] == "succeeded"
     assert result["result"] == 'Sales rose.\n\n1. "Product A": +20%'
