@@ -22,6 +22,7 @@ RECOVER_S = 1.0
 GLANCE_S = 0.1
 TICK_S = 1.0
 AGAIN_S = 1.0
+STRAYS_MAX = 200
 
 log = telemetry.get("worker")
 
@@ -106,9 +107,11 @@ async def steadily(work: Callable[[], Awaitable[None]]) -> None:
 def end_strays(folder: str, known: Collection[int]) -> None:
     """Kill what was reparented to this process and bears our brand: its host or fork server died before it.
 
-    Other parts of the server may have children of their own; those bear no brand and are let be.
+    Other parts of the server may have children of their own; those bear no brand and are let be. Some at a time, for
+    this is done between two answers of the API.
     """
-    strays = [pid for pid in processes.children(os.getpid()) - set(known) if marks.bears_brand(pid, folder)]
+    children = sorted(processes.children(os.getpid()) - set(known))[:STRAYS_MAX]
+    strays = [pid for pid in children if marks.bears_brand(pid, folder)]
     if strays:
         log.warning("ending processes that have lost their parent", processes=len(strays))
         processes.end_families(strays)
