@@ -15,17 +15,18 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 import msgspec
 
 from outlast.clock import SystemClock
-from outlast.runners.protocol import Done, Failed, Job, Start, Stop, Stopped, ToParent
+from outlast.runners.protocol import Done, Failed, Job, RunFunction, Start, Stop, Stopped, ToParent
 from outlast.worker import environment, marks, processes
 from outlast.worker.context import RunContext, job_of
 from outlast.worker.link import TO_CHILD, Inbox, pack
-from outlast.worker.outcome import broken, carry, exited
+from outlast.worker.outcome import broken, carry, exited, loaded
 
 NICE = 10
 OOM_SCORE = "500"
@@ -95,6 +96,10 @@ def _flush() -> None:
             pass  # the agent closed it, or nobody reads
 
 
+async def _load(entry: str) -> RunFunction:
+    return loaded(entry)
+
+
 class _Agent:
     """The attempt's code on its event loop, and the link to the parent."""
 
@@ -147,7 +152,7 @@ class _Agent:
 
     def _run(self, job: Job, entry: str, context: RunContext) -> ToParent:
         assert self._loop is not None
-        self._task = task = self._loop.create_task(carry(job, entry, context))
+        self._task = task = self._loop.create_task(carry(job, partial(_load, entry), context))
         try:
             return self._loop.run_until_complete(task)
         except SystemExit as left:

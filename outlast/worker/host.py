@@ -23,6 +23,7 @@ from outlast.runners.protocol import (
     Ping,
     Pong,
     Ready,
+    RunFunction,
     Start,
     Stop,
     Stopped,
@@ -32,7 +33,7 @@ from outlast.runners.protocol import (
 from outlast.worker import marks, processes
 from outlast.worker.context import RunContext, job_of
 from outlast.worker.link import TO_CHILD, Link
-from outlast.worker.outcome import broken, carry
+from outlast.worker.outcome import broken, carry, loaded
 
 NICE = 10
 
@@ -46,10 +47,10 @@ def main(fd: str, parent: str, folder: str, *preload: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     marks.brand(folder)
     os.nice(NICE)
-    warm(preload)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(_open(socket.socket(fileno=int(fd))))
+    threading.Thread(target=warm, args=(preload,), daemon=True).start()
     while True:
         try:
             loop.run_forever()
@@ -80,6 +81,7 @@ class Host:
         self._link: Link[ToParent, ToChild] = Link(end, TO_CHILD, self._hear, lambda: os._exit(0))
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
         self._told: set[str] = set()
+        self._functions: dict[str, RunFunction] = {}
         self._link.send(Ready(os.getpid()))
 
     def _hear(self, frames: list[ToChild]) -> None:
@@ -98,9 +100,16 @@ class Host:
         except msgspec.MsgspecError as error:
             self._link.send(broken(start.attempt_id, error))
             return
-        task = self._loop.create_task(carry(context.job, start.entry, context))
+        task = self._loop.create_task(carry(context.job, partial(self._load, start.entry), context))
         self._tasks[start.attempt_id] = task
         task.add_done_callback(partial(self._ended, context))
+
+    async def _load(self, entry: str) -> RunFunction:
+        """The runner's function; imported in a thread, so that a heavy one holds up nobody else."""
+        function = self._functions.get(entry)
+        if function is None:
+            function = self._functions[entry] = await asyncio.to_thread(loaded, entry)
+        return function
 
     def _stop(self, attempt_id: str) -> None:
         task = self._tasks.get(attempt_id)

@@ -6,8 +6,7 @@ run, as does nothing at all: a missing or blank result is how frameworks hide a 
 
 import importlib
 import traceback
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -18,10 +17,14 @@ from outlast.worker.logs import LINE_MAX, presentable
 MESSAGE_MAX = 4000
 
 
-async def carry(job: Job, entry: str, context: Context) -> Done | Failed:
+Load = Callable[[], Awaitable[RunFunction]]
+
+
+async def carry(job: Job, load: Load, context: Context) -> Done | Failed:
     """Run the attempt's code and say how it ended; only a cancellation passes through."""
     try:
-        return _done(job.attempt_id, await _function(entry)(job, context))
+        function = await load()
+        return _done(job.attempt_id, await function(job, context))
     except AgentFailed as failure:
         return _failed(job.attempt_id, failure.code, str(failure))
     except MemoryError:
@@ -45,8 +48,8 @@ def broken(attempt_id: str, error: BaseException) -> Failed:
     return _failed(attempt_id, "agent_error", f"{type(error).__name__}: {_words(error)}")
 
 
-@cache
-def _function(entry: str) -> RunFunction:
+def loaded(entry: str) -> RunFunction:
+    """The function that `module:name` says; imports the module."""
     module, _, name = entry.partition(":")
     function: RunFunction = getattr(importlib.import_module(module), name)
     return function
