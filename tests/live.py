@@ -25,7 +25,7 @@ class Live:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = root / "server.log"
-        self._env = dict(env or {})
+        self.env = dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
@@ -51,7 +51,7 @@ class Live:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.root,
-                env={**clean, **self._env},
+                env={**clean, **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
