@@ -131,7 +131,10 @@ class Store(Protocol):
         ...
 
     async def recover(self) -> list[Transition]:
-        """Take the runs of every worker whose lease has ended back to the queue, and make due retries ready."""
+        """Take the runs of every worker whose lease has ended back to the queue, and make due retries ready.
+
+        Called every second or so; each call also clears away a little of what deleted runs left.
+        """
         ...
 
     async def due_notices(self, limit: int, busy: Collection[str] = ()) -> list[Delivery]:

@@ -73,6 +73,36 @@ async def test_writes_are_flushed_and_the_file_can_shrink(store: SqliteStore) ->
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 2, "foreign_keys": 1}
 
 
+async def test_bytes_of_deleted_runs_are_cleared_away_and_no_others(
+    store: SqliteStore, engine: Engine, clock: FakeClock
+) -> None:
+    kept, gone = [await submit(engine, new_run(word * 100_000)) for word in ("kept", "gone")]
+    for run in (kept, gone):
+        await engine.cancel(ME, run.id)
+    await engine.delete(ME, gone.id)
+    pages = _pragma(store, "page_count")
+    await engine.recover()
+    assert _blobs(store) == 2
+
+    clock.advance(3601)
+    for _ in range(3):
+        await engine.recover()
+
+    assert _blobs(store) == 1
+    assert await store.request(kept.id) is not None
+    assert _pragma(store, "page_count") < pages
+
+
+def _blobs(store: SqliteStore) -> int:
+    count: int = store._reads.execute("SELECT count(*) FROM blobs").fetchone()[0]
+    return count
+
+
+def _pragma(store: SqliteStore, name: str) -> int:
+    value: int = store._reads.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1500])
 def test_a_set_wise_write_covers_every_row_once(n: int) -> None:
     rows = [(i, f"s{i}", "t", 0, 1) for i in range(n)]

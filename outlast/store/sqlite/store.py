@@ -35,6 +35,7 @@ from outlast.store.protocol import (
     Submitted,
 )
 from outlast.store.queries import Value, query
+from outlast.store.sqlite.sweep import Sweep
 from outlast.store.sqlite.writer import (
     PACKAGE,
     Apply,
@@ -71,6 +72,7 @@ class SqliteStore:
         self._lock: int | None = None
         self.path = data_dir / "outlast.db"
         self.on_commit: OnCommit = lambda transitions: None
+        self._sweep = Sweep()
 
     async def open(self) -> None:
         """Own the data folder, migrate, and void every lease of the owner before; `StoreOwned` if it is taken."""
@@ -159,7 +161,8 @@ class SqliteStore:
         await self._writer.do(statement("retire", worker_id))
 
     async def recover(self) -> builtins.list[Transition]:
-        return _as(list, await self._writer.do(Recover()))
+        recovered, _ = await asyncio.gather(self._writer.do(Recover()), self._writer.do(self._sweep))
+        return _as(list, recovered)
 
     async def due_notices(self, limit: int, busy: Collection[str] = ()) -> builtins.list[Delivery]:
         return _as(list, await self._writer.do(claim_notices(limit, busy)))
@@ -206,7 +209,8 @@ class SqliteStore:
     async def list_runs(self, tenant: str, which: RunFilter, page: Page) -> Listing:
         parameters = _parameters(tenant, which, page)
         if which.agent is None and which.framework is None:
-            found = self._reads.execute(query(PACKAGE, _list_query(which)), parameters).fetchall()
+            sql = query(PACKAGE, _list_query(which))
+            found = _available(lambda: self._reads.execute(sql, parameters).fetchall())
             counts = self._counts(tenant, which.session_id or "")
             total = sum(counts.values()) if which.status is None else counts[which.status]
             return Listing(self._listed(found, which), total)

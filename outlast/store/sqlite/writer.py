@@ -29,7 +29,6 @@ BATCH_MAX = 2000
 NOTICE_CLAIM_MS = 60_000
 """A notice that was claimed and not settled in this time is due again."""
 LOST_KEPT_MS = 24 * 3600 * 1000
-BLOB_YOUNG_MS = 3600 * 1000
 
 log = telemetry.get("store")
 
@@ -238,7 +237,6 @@ class _Transaction:
         due = self._db.execute(_head("select_due"), (now,)).fetchall()
         self._db.execute(query(PACKAGE, "lose_workers"), (now,))
         self._db.execute(query(PACKAGE, "forget_workers"), (now - LOST_KEPT_MS,))
-        self._db.execute(query(PACKAGE, "tidy_blobs"), (now - BLOB_YOUNG_MS,))
         self._plan.know(rows.read(row) for row in [*orphans, *due])
         commands = [(row[0], self._lose(row)) for row in orphans] + [(row[0], Due()) for row in due]
         return [t for run_id, command in commands if (t := self._try(run_id, command)) is not None]

@@ -1,0 +1,9 @@
+-- Bytes that no run and no notice refers to, among the blobs of one stretch of the table. A blob is written before the
+-- run that refers to it, so young ones stay.
+DELETE FROM blobs
+WHERE rowid > ?1
+  AND rowid <= ?2
+  AND touched_at < ?3
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE request_hash = blobs.hash AND runs.tenant = blobs.tenant)
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE result_hash = blobs.hash AND runs.tenant = blobs.tenant)
+  AND NOT EXISTS (SELECT 1 FROM outbox WHERE result_hash = blobs.hash AND outbox.tenant = blobs.tenant)
