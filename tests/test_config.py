@@ -107,6 +107,16 @@ def test_every_setting_has_its_heading_its_variable_and_its_default() -> None:
         assert f"default `{_text(default)}`" in section or "default: " in section, name
 
 
+def test_the_settings_pages_file_is_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    Path("outlast.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+
+    settings = load({})
+
+    assert settings.data_dir == Path("/var/lib/outlast")
+    assert settings.agents["triage"].function == "agents:triage"
+
+
 def _heading(name: str) -> str:
     if name in ("agents", "mcp"):
         return name
