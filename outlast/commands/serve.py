@@ -1,14 +1,11 @@
 """`outlast serve`: start the server. Options given here win over the environment, that over outlast.toml."""
 
 import os
-from collections.abc import Callable
-from importlib import import_module
 
 import click
 
 from outlast import config
 from outlast.commands import exits
-from outlast.config import Settings
 from outlast.errors import ConfigError, OutlastError
 
 
@@ -52,7 +49,8 @@ def command(**overrides: str | int | None) -> int:
     """
     try:
         settings = config.load(os.environ, **overrides)
-        serve: Callable[[Settings], int] = import_module("outlast.app").serve
+        from outlast.app import serve  # takes a second; a wrong option or setting is said before that
+
         return exits.OK if serve(settings) == 0 else exits.FAILED
     except SystemExit:  # uvicorn's way of ending after a start that failed, which it has logged
         return exits.FAILED
