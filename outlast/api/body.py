@@ -50,14 +50,20 @@ def _charset(parameters: str) -> str:
 
 async def read(request: Request, limits: Limits) -> bytes:
     """The whole body; `BodyTooLarge` or `RequestTooSlow` as soon as that is certain."""
-    declared = request.header(b"content-length")
-    if declared is not None and int(declared) > limits.max_bytes:
-        await _refuse(request, int(declared), limits)
+    declared = _declared(request)
+    if declared > limits.max_bytes:
+        await _refuse(request, declared, limits)
     message = await _first(request, limits)
     body = _piece(message)
     if not message.get("more_body"):
         return _within(body, limits)
     return await _rest(request, bytearray(body), limits)
+
+
+def _declared(request: Request) -> int:
+    """The length that the head names, 0 if it names none; whether it is true, the counting shows."""
+    text = request.header(b"content-length") or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 async def _first(request: Request, limits: Limits) -> Message:
