@@ -7,6 +7,7 @@ same under `outlast serve`. To mount the app in another, run its `lifespan` in y
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -44,6 +45,11 @@ class Server:
     """Everything one process runs. Start and stop it on one event loop, once."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        if settings.database_url is not None:
+            raise ConfigError(
+                "OUTLAST_DATABASE_URL is set, but this release has no PostgreSQL store: unset it, and runs are kept in "
+                "OUTLAST_DATA_DIR."
+            )
         clock = clock or SystemClock()
         self.settings = _with_model(settings)
         self._draining = asyncio.Event()
@@ -226,20 +232,34 @@ def serve(settings: Settings) -> int:
     """Run the server until it is told to stop; the exit code. Raises `ConfigError` before anything is started."""
     _refuse_open_door(settings)
     telemetry.set_up(settings.log_format)
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        _App(Server(settings)),
-        host=settings.host,
-        port=settings.port,
+        _App(Server(msgspec.structs.replace(settings, port=port))),
         http=HttpProtocol,
+        lifespan="on",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=STREAMS_END_S,
         timeout_keep_alive=75,
         server_header=False,
     )
+    log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
     server = _Uvicorn(config)
-    server.run()
+    server.run(sockets=[listener])
     return 0 if server.started else EXIT_NOT_STARTED
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The server's socket, taken before anything is started, so that a port in use costs nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {settings.host} port {settings.port}: {os.strerror(error.errno or 0)}. Choose another "
+            "with --port or OUTLAST_PORT, or stop what has it."
+        ) from error
 
 
 def _refuse_open_door(settings: Settings) -> None:

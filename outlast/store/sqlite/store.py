@@ -109,8 +109,14 @@ class SqliteStore:
         self._disown()
 
     def _own(self) -> None:
-        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(self._dir / "outlast.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(self._dir / "outlast.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"The data folder {self._dir} cannot be used: {error.strerror}. Name one that can be written with "
+                "--data-dir or OUTLAST_DATA_DIR."
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,70 @@
+"""What an operator sees when a server cannot start: one sentence, soon, and an exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.live import Live, free_port
+
+
+def _outlast(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**clean, **env},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+
+
+def _serve(folder: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return _outlast(folder, "-m", "outlast", "serve", "--port", str(free_port()), *options, **env)
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    ended = _serve(tmp_path, "--data-dir", str(tmp_path / "file"))
+
+    assert ended.returncode == 1
+    assert "file cannot be used: File exists. Name one" in ended.stderr
+
+
+def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with Live(tmp_path) as live:
+        ended = _outlast(tmp_path, "-m", "outlast", "serve", "--port", str(live.port), "--data-dir", "other")
+
+    assert ended.returncode == 2
+    assert f"Cannot listen on 127.0.0.1 port {live.port}: Address already in use." in ended.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_door_that_would_be_open_is_not_opened(tmp_path: Path) -> None:
+    ended = _serve(tmp_path, "--host", "0.0.0.0")
+
+    assert ended.returncode == 2
+    assert "there are no keys. Set OUTLAST_API_KEYS" in ended.stderr
+
+
+def test_a_store_that_is_not_there_yet_is_not_silently_another(tmp_path: Path) -> None:
+    ended = _serve(tmp_path, OUTLAST_DATABASE_URL="postgresql://localhost/outlast")
+
+    assert ended.returncode == 2
+    assert "no PostgreSQL store" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_second_server_on_the_same_folder_is_told_what_to_do(tmp_path: Path) -> None:
+    command = ["-m", "uvicorn", "outlast.app:create_app", "--factory", "--port"]
+    with Live(tmp_path) as live:
+        ended = _outlast(tmp_path, *command, str(free_port()), OUTLAST_DATA_DIR=str(live.data_dir))
+
+    assert ended.returncode != 0
+    assert "--workers 1" in ended.stderr
+    assert "OUTLAST_DATABASE_URL" in ended.stderr
