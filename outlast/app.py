@@ -243,6 +243,7 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=STREAMS_END_S,
         timeout_keep_alive=75,
         server_header=False,
+        proxy_headers=False,  # the clients' address of us is OUTLAST_PUBLIC_URL, not a header's word
     )
     log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
     server = _Uvicorn(config)
