@@ -77,6 +77,12 @@ class Live:
         assert self._process is not None
         self._process.wait(10)
 
+    def kill(self) -> None:
+        """SIGKILL the server alone: what it started has to find out by itself."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
     def terminate(self, timeout_s: float = 30) -> int:
         """SIGTERM, and its exit code."""
         assert self._process is not None

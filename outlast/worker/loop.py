@@ -101,6 +101,11 @@ class Worker:
         """The processes that carry attempts, or make those that do: hosts and fork server."""
         return self._hosts.pids | self._isolated.pids
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether an isolated attempt finds imported what it may need."""
+        return self._isolated.is_warm
+
     def busy(self, kind: Isolation) -> int:
         """How many places of this kind are taken."""
         return self._busy[kind]

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,15 +147,16 @@ def count() -> int:
         return 0
 
 
-def sweep(folder: str, *, spare: Collection[int] = ()) -> int:
+def sweep(folder: str, *, spare: Callable[[], Collection[int]] = tuple) -> int:
     """End everything that bears the data folder's marks, except `spare` and what is below it; how many there were.
 
-    One look at every process: milliseconds, so it belongs in a thread.
+    One look at every process: milliseconds, so it belongs in a thread. Who is spared is asked after each look: what
+    was started in between is not in it.
     """
     ended: set[int] = set()
     for _ in range(_ROUNDS if LINUX else 0):
-        kept = family(spare) | {os.getpid()}
-        strays = {pid for pid in _pids() if pid not in kept and not is_dead(pid) and marks.bears(pid, folder)}
+        found = {pid for pid in _pids() if not is_dead(pid) and marks.bears(pid, folder)}
+        strays = found - family(spare()) - {os.getpid()}
         if not strays:
             break
         end_families(strays)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from outlast.runners.protocol import AgentFailed, Context, Job
 from outlast.runs import Progress
+from tests.agents.callables import start_family
 
 Agent = Callable[[Job, Context], Awaitable[object]]
-SLEEP = "/bin/sleep"
 
 
 async def run(job: Job, context: Context) -> object:
@@ -90,30 +90,14 @@ async def blocker(job: Job, context: Context) -> object:
 
 
 async def family(job: Job, context: Context) -> object:
-    """Starts a process of each kind that likes to stay: a child, one in a session of its own, two daemons."""
-    child = subprocess.Popen([SLEEP, "3600"])
-    own_session = subprocess.Popen([SLEEP, "3601"], start_new_session=True)
-    _daemonise([SLEEP, "3602"], dict(os.environ))
-    _daemonise([SLEEP, "3603"], {})
-    context.log(f"ready {child.pid} {own_session.pid}")
+    """Starts processes that like to stay."""
+    start_family()
+    context.log("ready")
     if job.request.prompt == "stay":
         await asyncio.sleep(3600)
     if job.request.prompt == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
     return "left them"
-
-
-def _daemonise(command: list[str], env: dict[str, str]) -> None:
-    """The classic: fork, new session, fork again, with every descriptor closed."""
-    pid = os.fork()
-    if pid:
-        os.waitpid(pid, 0)
-        return
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    os.closerange(0, 256)
-    os.execve(command[0], command, env)
 
 
 async def bomb(job: Job, context: Context) -> object:

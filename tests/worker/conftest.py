@@ -124,6 +124,12 @@ class Bench:
         await self.said(run_id)
         return run_id
 
+    async def warm(self) -> None:
+        """Until there is one host and one fork server."""
+        await until(
+            lambda: self.worker.is_warm and len(self.worker.helpers) == 2, 20, "the worker to be warm"
+        )
+
     def left(self) -> set[int]:
         """The processes that agents have, whatever they made of themselves: all that bear the brand but our own."""
         helpers = self.worker.helpers

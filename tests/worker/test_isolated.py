@@ -48,6 +48,7 @@ async def test_what_the_server_was_started_with_stays_with_the_server(
     bench.worker = bench.new_worker()
     await bench.worker.start()
 
+    await bench.warm()
     assert len(processes_with(f"OUTLAST_MARK={bench.worker.folder}")) == 2
     assert processes_with("sk-secret-of-the-server") == []
     run = await bench.ended(await bench.submit("where"))
@@ -198,6 +199,7 @@ async def test_temporary_files_go_with_the_attempt(bench: Bench) -> None:
 
 
 async def test_when_the_fork_server_dies_its_runs_start_anew_uncounted(bench: Bench) -> None:
+    await bench.warm()
     run_id = await bench.submit("family", "stay")
     await bench.said(run_id)
     first = bench.left()

@@ -58,6 +58,7 @@ async def test_an_agent_that_does_not_obey_is_gone_after_the_grace(
 async def test_a_run_that_used_up_its_time_fails_and_its_agent_is_stopped(
     bench: Bench, kind: Isolation
 ) -> None:
+    assert await bench.result("echo", kind=kind) == "Hello"
     run = await bench.ended(await bench.submit("sleeper", kind=kind, timeout_s=1))
     await bench.idle(2)
 
