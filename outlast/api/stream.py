@@ -20,7 +20,8 @@ from outlast.runs import Caller, Event, EventKind
 from outlast.telemetry import get
 from outlast.wakeups import Watch
 
-HEARTBEAT_S = 10.0
+HEARTBEAT_S = 3.0
+"""httpx gives up on a stream that is silent for 5 s unless told otherwise, and the streams of many clients do so."""
 PAGE = 500
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
