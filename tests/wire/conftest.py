@@ -27,9 +27,7 @@ def think(prompt, run):
     time.sleep(float(prompt))
     return "Thought."
 """
-TOML = "".join(
-    f'[agents.{name}]\nfunction = "agents_of_wire:{name}"\n' for name in ("give", "tell", "think")
-)
+TOML = "".join(f'[agents.{name}]\nfunction = "agents_of_wire:{name}"\n' for name in ("give", "tell", "think"))
 
 
 @pytest.fixture(scope="module")

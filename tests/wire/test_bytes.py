@@ -17,7 +17,8 @@ TEXTS = {
     "line breaks of every kind": "a\nb\rc\r\nd\n\ne\x0bf\x0cg\x1ch\x1di\x1ej\x85k\u2028l\u2029m\n",
     "what looks like a stream": "data: [DONE]\n\nid: 99\nevent: complete\nretry: 1\n: comment\n\ndata: {}\n\n",
     "control characters": "".join(chr(code) for code in range(32)) + "\x7f",
-    "every plane": "é e\u0301 ß İ 中文 ﷽ 👩\u200d👩\u200d👧 🇪🇺 𝒳 \U000e0001 \U0010ffff \ufeff \ufffe \uffff \u202e ltr \u2066",
+    "every plane": "é e\u0301 ß İ 中文 ﷽ 👩\u200d👩\u200d👧 🇪🇺"
+    " \U0001d4b3 \U000e0001 \U0010ffff \ufeff \ufffe \uffff \u202e ltr \u2066",
     "blanks at both ends": " \t\n x \n\t ",
     "pairs of surrogates": "\U0001f600\U00010000\U0010fffd",
     "numbers as text": "1e999 NaN Infinity 0.1 9007199254740993",
@@ -50,7 +51,7 @@ async def inbox() -> AsyncIterator[Receiver]:
 
 async def outcome(live: Live, inbox: Receiver, agent: str, told: object) -> Arrived:
     """Run the agent on a value, and collect what comes out at every end."""
-    file = live.root / f"told.json"
+    file = live.root / "told.json"
     file.write_text(json.dumps(told))
     job_id = live.submit(prompt=str(file), agent=agent, webhook_url=inbox.url)
     await asyncio.to_thread(live.wait_for_end, job_id)
