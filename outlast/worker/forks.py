@@ -51,10 +51,17 @@ class Forks:
         self.has_preloaded = False
         self.is_closing = False
         self._on_open, self._on_gone, self._on_exit = on_open, on_gone, on_exit
+        self._is_dead = False
         self._ticks = 0
         self._outbox: deque[tuple[ToForkServer, tuple[int, ...]]] = deque()
         self._control: socket.socket | None = ours
-        self._process = launch("outlast.worker.forkserver", theirs, folder, "fork-server", folder, *arguments)
+        try:
+            self._process = launch(
+                "outlast.worker.forkserver", theirs, folder, "fork-server", folder, *arguments
+            )
+        except OSError:
+            ours.close()
+            raise
         self._link: Link[ToForkServer, FromForkServer] = Link(
             ours, FROM_FORK_SERVER, self._hear, self._cut_off
         )
@@ -69,7 +76,12 @@ class Forks:
     def fork(self, attempt: Attempt, start: Start) -> None:
         """Give the attempt a process."""
         ours, theirs = socket.socketpair()
-        readable, writable = os.pipe()
+        try:
+            readable, writable = os.pipe()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         process = AgentProcess(attempt, ours, readable, self._end_lingering)
         self.attempts[attempt.id] = process
         self._tell(Fork(attempt.id), theirs.detach(), writable)
@@ -144,10 +156,11 @@ class Forks:
         self._control = None
         if not self.is_closing:
             self._process.kill()
-        if self._watch is None:
+        if self._watch is None and not self._is_dead:
             self._exited()
 
     def _exited(self) -> None:
+        self._is_dead = True
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch)
             os.close(self._watch)

@@ -131,8 +131,27 @@ class Hosts:
 
     def _start_one(self) -> Host:
         ours, theirs = socket.socketpair()
-        process = launch("outlast.worker.host", theirs, self._folder, "host", self._folder, *self._preload)
+        try:
+            process = launch(
+                "outlast.worker.host", theirs, self._folder, "host", self._folder, *self._preload
+            )
+        except OSError:
+            ours.close()
+            raise
         return Host(process, ours, self._exited)
+
+    def _restart_later(self) -> None:
+        pause_s = RESTART_S[min(self._failed_starts, len(RESTART_S) - 1)]
+        asyncio.get_running_loop().call_later(pause_s, self._restart)
+
+    def _restart(self) -> None:
+        """Start what is missing; again and again, if the machine has no process or file to spare just now."""
+        try:
+            self.start()
+        except OSError as error:
+            log.error("host could not be started", exc=error)
+            self._failed_starts += 1
+            self._restart_later()
 
     def _fit(self) -> list[Host]:
         return [host for host in self._hosts if not host.is_condemned]
@@ -168,7 +187,7 @@ class Hosts:
     def _condemn(self, host: Host) -> None:
         """Give the host no more runs, bring its neighbours to safety, kill it."""
         host.is_condemned = True
-        self.start()
+        self._restart()
         loop = asyncio.get_running_loop()
         moves = [loop.create_task(attempt.displace(Cause.SHARED_HOST)) for attempt in host.attempts.values()]
         left = len(moves)
@@ -192,8 +211,7 @@ class Hosts:
         if not self._closed:
             log.warning("host ended", pid=host.pid, runs=len(attempts), started=host.is_ready)
             self._failed_starts = 0 if host.is_ready else self._failed_starts + 1
-            pause_s = RESTART_S[min(self._failed_starts, len(RESTART_S) - 1)]
-            asyncio.get_running_loop().call_later(pause_s, self.start)
+            self._restart_later()
         for attempt in attempts:
             attempt.gone(_cause(host, len(attempts)))
         if not self._hosts:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 
+from outlast import telemetry
 from outlast.lifecycle import Cause
 from outlast.runners.protocol import Start
 from outlast.wakeups import Bell
@@ -19,6 +20,9 @@ from outlast.worker.forks import Forks
 
 RESTART_S = (0.0, 0.2, 1.0, 5.0)
 """Pauses before a fork server is started again, after so many that did not even open."""
+SWEEP_AGAIN_S = 0.5
+
+log = telemetry.get("worker")
 
 
 class Isolated:
@@ -104,12 +108,16 @@ class Isolated:
         self._failed_starts = 0
         before, self._newest = self._newest, server
         if before is None and self._preload:
-            self._start_server(self._preload)
+            self._restart()
         elif before is not None:
             self._retire(before)
         waiting, self._waiting = self._waiting, {}
         for attempt, start in waiting.values():
-            server.fork(attempt, start)
+            try:
+                server.fork(attempt, start)
+            except OSError as error:
+                log.error("an attempt could not be started", exc=error, run_id=attempt.run.id)
+                attempt.gone(Cause.WORKER)
 
     def _retire(self, server: Forks) -> None:
         """Close a fork server that is not the newest, once it has no attempt."""
@@ -143,21 +151,44 @@ class Isolated:
     async def _clear_up_after(self, server: Forks, was_needed: bool) -> None:
         """Make sure that nothing of its attempts is left, let them go, and start another if need be."""
         if server.attempts or not server.is_closing:
-            await asyncio.to_thread(processes.sweep, self._folder, spare=lambda: {*self._spare(), *self.pids})
+            await self._sweep()
         attempts, server.attempts = server.attempts, {}
         for attempt_id, process in attempts.items():
             process.over(None)
             self._tidy(attempt_id)
         if was_needed and not server.is_closing and not self._is_closing:
             self._failed_starts += not server.is_open
-            pause_s = RESTART_S[min(self._failed_starts, len(RESTART_S) - 1)]
-            asyncio.get_running_loop().call_later(pause_s, self._restart)
+            self._restart_later()
+
+    async def _sweep(self) -> None:
+        """No run goes back to the queue before this has succeeded: its old agent could still be at work."""
+        while True:
+            try:
+                await asyncio.to_thread(
+                    processes.sweep, self._folder, spare=lambda: {*self._spare(), *self.pids}
+                )
+                return
+            except OSError as error:
+                log.error("what a fork server left could not be looked for", exc=error)
+            if self._is_closing:
+                return  # the next start sweeps before it takes up a run
+            await asyncio.sleep(SWEEP_AGAIN_S)
+
+    def _restart_later(self) -> None:
+        pause_s = RESTART_S[min(self._failed_starts, len(RESTART_S) - 1)]
+        asyncio.get_running_loop().call_later(pause_s, self._restart)
 
     def _restart(self) -> None:
-        if self._newest is None:
-            self.start()
-        elif not self._is_closing:
-            self._start_server(self._preload)
+        """Start what is missing; again and again, if the machine has no process or file to spare just now."""
+        try:
+            if self._newest is None:
+                self.start()
+            elif not self._is_closing:
+                self._start_server(self._preload)
+        except OSError as error:
+            log.error("fork server could not be started", exc=error)
+            self._failed_starts += 1
+            self._restart_later()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -33,5 +33,8 @@ def launch(module: str, end: socket.socket, folder: str, bearer: str, *words: st
 
 
 def exit_watch(process: subprocess.Popen[bytes]) -> int | None:
-    """A file descriptor that becomes readable when the process has ended; null where there is no such thing."""
-    return os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+    """A file descriptor that becomes readable when the process has ended; null where there is none to be had."""
+    try:
+        return os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+    except OSError:
+        return None  # too many are open: the end of its link tells of its end, if less surely

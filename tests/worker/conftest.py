@@ -1,8 +1,11 @@
 """A worker at work: a real store, real processes, the system's clock."""
 
 import asyncio
+import os
+import resource
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -176,3 +179,22 @@ async def bench(settings: Settings) -> AsyncIterator[Bench]:
     await bench.worker.drain(0)
     await store.close()
     invariants.check(store.path)
+
+
+@contextmanager
+def no_file_to_spare() -> Iterator[None]:
+    """This process cannot open anything, nor start a process, until the end."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (max(int(fd.name) for fd in Path("/proc/self/fd").iterdir()) + 1, hard)
+    )
+    opened: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -10,7 +10,7 @@ import pytest
 from outlast.lifecycle import MAX_LOST
 from outlast.runs import EventKind, Retry, RunState
 from tests.live import processes_with
-from tests.worker.conftest import ME, Bench, until
+from tests.worker.conftest import ME, Bench, no_file_to_spare, until
 
 
 async def test_an_agent_sees_its_model_and_its_run_and_no_secret(
@@ -213,3 +213,19 @@ async def test_when_the_fork_server_dies_its_runs_start_anew_uncounted(bench: Be
     assert (run.attempt, run.lost) == (2, 0)
     assert first.isdisjoint(bench.left())
     assert await bench.result("echo", "still there") == "still there"
+
+
+async def test_a_fork_server_that_cannot_be_replaced_at_once_is_replaced_later(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.warm()
+    run_id = await bench.ready("sleeper")
+    (fork_server,) = processes_with(f"{bench.worker.folder}:fork-server")
+
+    with no_file_to_spare():
+        os.kill(fork_server, signal.SIGKILL)
+        await until(lambda: "could not be" in caplog.text, 5, "a sweep or a start that fails")
+
+    await until(lambda: len(bench.access.granted) == 2, 10, "a second attempt")
+    assert await bench.result("echo", "still there") == "still there"
+    await bench.engine.cancel(ME, run_id)

@@ -3,10 +3,12 @@
 import os
 import signal
 
+import pytest
+
 from outlast.lifecycle import MAX_LOST
 from outlast.runs import Isolation, RunState
 from tests.live import processes_with
-from tests.worker.conftest import ME, Bench, until
+from tests.worker.conftest import ME, Bench, no_file_to_spare, until
 
 SHARED = Isolation.SHARED
 
@@ -92,6 +94,20 @@ async def test_a_killed_host_is_replaced(bench: Bench) -> None:
 
     assert await bench.result("echo", kind=SHARED) == "Hello"
     assert processes_with(f"{bench.worker.folder}:host") != [host]
+
+
+async def test_a_host_that_cannot_be_started_is_tried_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.warm()
+    assert await bench.result("echo", kind=SHARED) == "Hello"
+    (host,) = processes_with(f"{bench.worker.folder}:host")
+
+    with no_file_to_spare():
+        os.kill(host, signal.SIGKILL)
+        await until(lambda: "host could not be started" in caplog.text, 5, "a start that fails")
+
+    assert await bench.result("echo", kind=SHARED) == "Hello"
 
 
 def _is_attempt(bench: Bench, run_id: str) -> bool:
