@@ -26,6 +26,9 @@ from outlast.runs import JsonObject, Retry
 MAX_DEPTH = 64
 """Levels of nesting in `config` and `metadata`: they are read again where less of the stack is left."""
 
+MAX_METADATA = 16 * 1024
+"""Bytes of `metadata` as JSON: it is part of a run's head, of which the server keeps many in memory and lists show."""
+
 _decode = msgspec.json.Decoder(SubmitBody).decode
 _decode_anything = msgspec.json.Decoder().decode
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -164,6 +167,10 @@ def _check(body: SubmitBody) -> None:
     ):
         if value:
             _check_depth(name, value)
+    if body.metadata and len(msgspec.json.encode(body.metadata)) > MAX_METADATA:
+        raise InvalidBody(
+            f"metadata is larger than {MAX_METADATA} bytes; keep it elsewhere and send its address."
+        )
     if body.recipe_config is not None and body.recipe_name is None:
         raise InvalidBody("recipe_config means nothing without recipe_name.")
 

@@ -118,6 +118,7 @@ async def test_a_mistyped_prompt_is_named(served: Served) -> None:
         ("idempotency_scope", "session"),
         ("metadata", []),
         ("metadata", "text"),
+        ("metadata", {"x": "y" * 16 * 1024}),
         ("config", 7),
         ("priority", 10**9),
         ("retry", {"max_attempts": 0}),
