@@ -10,6 +10,7 @@ from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import StoreOwned, StoreUnavailable
 from outlast.runs import RunState
+from outlast.store.protocol import Page, RunFilter
 from outlast.store.queries import query, statements
 from outlast.store.sqlite import SqliteStore
 from outlast.store.sqlite.writer import PACKAGE
@@ -62,6 +63,18 @@ async def test_an_error_of_the_database_refuses_all_and_harms_nothing(
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     store._connection.execute("PRAGMA max_page_count = 1000000")
     assert (await submit(engine, new_run("x" * 50_000))).state is RunState.QUEUED
+
+
+@pytest.mark.parametrize("which", [RunFilter(), RunFilter(session_id="s"), RunFilter(agent="a")])
+async def test_a_list_that_cannot_be_read_says_that_the_store_is_away(
+    store: SqliteStore, engine: Engine, which: RunFilter
+) -> None:
+    store._connection.execute("ALTER TABLE runs RENAME TO hidden")
+
+    with pytest.raises(StoreUnavailable, match="could not be read"):
+        await engine.list_runs(ME, which, Page())
+
+    store._connection.execute("ALTER TABLE hidden RENAME TO runs")
 
 
 async def test_writes_are_flushed_and_the_file_can_shrink(store: SqliteStore) -> None:
