@@ -54,10 +54,16 @@ BROKEN = {
         ON sessions.tenant = runs.tenant AND sessions.id = runs.session_id
         WHERE runs.session_id IS NOT NULL AND sessions.id IS NULL
     """,
-    "every large request and result is there": """
-        SELECT runs.id FROM runs LEFT JOIN blobs
-        ON blobs.tenant = runs.tenant AND blobs.hash = coalesce(runs.result_hash, runs.request_hash)
-        WHERE (runs.result_hash IS NOT NULL OR runs.request_hash IS NOT NULL) AND blobs.hash IS NULL
+    "every large request and result is there, and every result that a notice owes": """
+        SELECT id, hash FROM (
+            SELECT id, tenant, request_hash AS hash FROM runs
+            UNION ALL
+            SELECT id, tenant, result_hash FROM runs
+            UNION ALL
+            SELECT id, tenant, result_hash FROM outbox
+        ) AS referring
+        WHERE hash IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.tenant = referring.tenant AND blobs.hash = referring.hash)
     """,
     "a succeeded run has a result": """
         SELECT id FROM runs WHERE state = 'succeeded' AND result IS NULL AND result_hash IS NULL
