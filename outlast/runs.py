@@ -127,7 +127,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = "default"
     priority_s: int = 0
     order_at: int = 0
-    """The queue's order: created, or requeued, minus the head start of its priority."""
+    """The queue's order: when it was created, minus the head start of its priority; a requeued run keeps its place."""
     due_at: int | None = None
     """Not before this time (a retry's backoff); `ready` is false until then."""
     ready: bool = True
@@ -151,7 +151,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     """Attempts in which the agent itself failed; bounded by `retry.max_attempts`."""
     solo: bool = False
-    """Run alone in a shared host: it was in one that died with others."""
+    """To be run alone until it has made progress: it was in a shared host that died with others."""
     executed_ms: int = 0
     """Time under a live lease, summed over ended attempts."""
     started_at: int | None = None

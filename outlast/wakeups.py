@@ -50,7 +50,6 @@ class Watch:
         self.wants_tokens = tokens
         self.run: Run | None = None
         """The newest head heard of, null before the first change."""
-        self.deleted = False
         self._events: deque[Event] = deque(maxlen=BACKLOG)
         self._tokens: deque[str] = deque(maxlen=BACKLOG)
 
