@@ -38,12 +38,12 @@ QUEUED, RUNNING, WAITING = RunState.QUEUED, RunState.RUNNING, RunState.WAITING
 SUCCEEDED, FAILED, CANCELLED = RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     attempt_id: str
     worker_id: str
 
 
-class OfAttempt(msgspec.Struct, frozen=True):
+class OfAttempt(msgspec.Struct, frozen=True, gc=False):
     """A command of the attempt that holds the run; from any other attempt it is `Fenced`."""
 
     attempt_id: str
@@ -90,26 +90,26 @@ class Wait(OfAttempt, frozen=True):
     detail: msgspec.Raw
 
 
-class Wake(msgspec.Struct, frozen=True):
+class Wake(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-class Due(msgspec.Struct, frozen=True):
+class Due(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-class Delete(msgspec.Struct, frozen=True):
+class Delete(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
 Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Cancel | Delete
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """What a command makes of a run; the store writes all of it in one transaction, or nothing."""
 
     run: Run
@@ -123,7 +123,7 @@ class Transition(msgspec.Struct, frozen=True):
 Handler = Callable[[Run, Command, int], Transition]
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(msgspec.Struct, frozen=True, gc=False):
     """In these states, this command leads to one of those states."""
 
     sources: frozenset[RunState]

@@ -1,7 +1,8 @@
 """The nouns: what a run, an attempt and an event are. Data only; nothing here changes a run.
 
 Times are milliseconds since the epoch, UTC (`*_at`); durations carry their unit in the name.
-All nouns are frozen: a run that changed is another value, made by `lifecycle.decide` and nowhere else.
+All nouns are frozen: a run that changed is another value, made by `lifecycle.decide` and nowhere else. None can be
+part of a reference cycle, so the garbage collector is spared them (`gc=False`).
 """
 
 import re
@@ -62,14 +63,14 @@ class Isolation(StrEnum):
     """In a process of its own."""
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks: every verb of the engine takes one."""
 
     tenant: str = "default"
     key_id: str | None = None
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+class Progress(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How far a run has come, as measured or as its agent reported it; never invented."""
 
     percentage: float = msgspec.field(default=0.0)
@@ -78,7 +79,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     steps_total: int | None = None
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What the run's model calls have cost so far, counted by the gateway."""
 
     model_calls: int = 0
@@ -93,21 +94,21 @@ class Usage(msgspec.Struct, frozen=True):
         )
 
 
-class RunError(msgspec.Struct, frozen=True):
+class RunError(msgspec.Struct, frozen=True, gc=False):
     """Why a run failed: a stable code for programs, a sentence for people."""
 
     code: str
     message: str
 
 
-class Retry(msgspec.Struct, frozen=True):
+class Retry(msgspec.Struct, frozen=True, gc=False):
     """What the submit asked for when the agent fails: attempts in all, and the pause between them."""
 
     max_attempts: int = 1
     backoff_s: float = 1.0
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The head of a run: its row in the store, which is also its place in the queue.
 
     The request and the result are not in it (they may be large): see `RunRequest` and `Store.result`.
@@ -182,7 +183,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in FINAL
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, gc=False):
     """A result as the store keeps it: inside the row, or by hash in the blobs when it is large."""
 
     size: int
@@ -191,7 +192,7 @@ class Body(msgspec.Struct, frozen=True):
     hash: bytes | None = None
 
 
-class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What runs, fixed at submit and never resolved again: an edit of a file or a setting changes no accepted run."""
 
     prompt: str
@@ -225,7 +226,7 @@ class EventKind(StrEnum):
     COMPLETE = "complete"
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event before the store has numbered it."""
 
     kind: EventKind
@@ -233,7 +234,7 @@ class Draft(msgspec.Struct, frozen=True):
     """A JSON object."""
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """Something that happened to a run; `complete` is the last one and there is exactly one.
 
     The result is not stored in `complete` a second time; whoever renders the event adds it.
@@ -247,7 +248,7 @@ class Event(msgspec.Struct, frozen=True):
     attempt_id: str | None = None
 
 
-class Notice(msgspec.Struct, frozen=True):
+class Notice(msgspec.Struct, frozen=True, gc=False):
     """The webhook a finished run owes, kept in the outbox until it is delivered; DELETE of the run leaves it alone."""
 
     id: str
@@ -276,7 +277,7 @@ class AttemptEnd(StrEnum):
     WAITING = "waiting"
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try at a run, by one worker, under one lease. Its random id is the fence."""
 
     id: str

@@ -15,14 +15,14 @@ MAX_BACKOFF_S = 3600
 MAX_PRIORITY_S = 7 * 86_400
 
 
-class RetryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RetryBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What to do when the agent itself fails: attempts in all, and the pause before the second."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=MAX_RETRY_ATTEMPTS)] = 1
     backoff_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_BACKOFF_S)] = 1.0
 
 
-class SubmitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SubmitBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The body of a submit. Null means absent, except for the prompt."""
 
     prompt: str
@@ -43,7 +43,7 @@ class SubmitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry: RetryBody | None = None
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The answer to a submit."""
 
     job_id: str
@@ -53,7 +53,7 @@ class Accepted(msgspec.Struct, frozen=True):
     stream_url: str
 
 
-class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProgressView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How far a run is; the percentage is always said."""
 
     percentage: float
@@ -62,7 +62,7 @@ class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True):
     steps_total: int | None = None
 
 
-class UsageView(msgspec.Struct, frozen=True):
+class UsageView(msgspec.Struct, frozen=True, gc=False):
     """What the run's model calls have cost so far."""
 
     model_calls: int
@@ -70,7 +70,7 @@ class UsageView(msgspec.Struct, frozen=True):
     output_tokens: int
 
 
-class StatusView(msgspec.Struct, frozen=True, omit_defaults=True):
+class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A run as a client sees it."""
 
     job_id: str
@@ -94,7 +94,7 @@ class StatusView(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: msgspec.Raw | None = None
 
 
-class ListView(msgspec.Struct, frozen=True, omit_defaults=True):
+class ListView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A page of runs, newest first."""
 
     jobs: list[msgspec.Raw]
@@ -106,7 +106,7 @@ class ListView(msgspec.Struct, frozen=True, omit_defaults=True):
     next_cursor: str | None = None
 
 
-class ResultView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class ResultView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The result of a succeeded run: in `result`, or behind `result_url` when it is large."""
 
     job_id: str
@@ -119,7 +119,7 @@ class ResultView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     completed_at: str
 
 
-class Cancelled(msgspec.Struct, frozen=True):
+class Cancelled(msgspec.Struct, frozen=True, gc=False):
     """The answer to a cancel."""
 
     job_id: str
@@ -127,13 +127,13 @@ class Cancelled(msgspec.Struct, frozen=True):
     cancelled_at: str
 
 
-class Health(msgspec.Struct, frozen=True):
+class Health(msgspec.Struct, frozen=True, gc=False):
     """The answer of `/health` and `/ready`."""
 
     status: str
 
 
-class Stats(msgspec.Struct, frozen=True):
+class Stats(msgspec.Struct, frozen=True, gc=False):
     """The caller's runs by status, and what this process is doing."""
 
     total_jobs: int

@@ -26,21 +26,21 @@ RECEIVER_SHARE = 8
 OnCommit = Callable[[Sequence[Transition]], None]
 
 
-class Submit(msgspec.Struct, frozen=True):
+class Submit(msgspec.Struct, frozen=True, gc=False):
     """A run to be born, with its `RunRequest` as JSON."""
 
     run: Run
     request: Body
 
 
-class Submitted(msgspec.Struct, frozen=True):
+class Submitted(msgspec.Struct, frozen=True, gc=False):
     """The run that now is: the new one, or the one its idempotency key already had."""
 
     run: Run
     replayed: bool = False
 
 
-class Offer(msgspec.Struct, frozen=True):
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """What a worker can take right now."""
 
     worker_id: str
@@ -49,14 +49,14 @@ class Offer(msgspec.Struct, frozen=True):
     limit: int
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A run that a worker just took, with its `RunRequest` as JSON."""
 
     run: Run
     request: bytes
 
 
-class RunFilter(msgspec.Struct, frozen=True):
+class RunFilter(msgspec.Struct, frozen=True, gc=False):
     """Which runs of a tenant to list; newest first."""
 
     status: RunStatus | None = None
@@ -65,7 +65,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     framework: str | None = None
 
 
-class Page(msgspec.Struct, frozen=True):
+class Page(msgspec.Struct, frozen=True, gc=False):
     """Which part of the list: an offset, or everything older than the run `before`."""
 
     size: int = 20
@@ -73,7 +73,7 @@ class Page(msgspec.Struct, frozen=True):
     before: str | None = None
 
 
-class Listing(msgspec.Struct, frozen=True):
+class Listing(msgspec.Struct, frozen=True, gc=False):
     """A page of runs and how many there are in all."""
 
     runs: tuple[Run, ...]
@@ -81,7 +81,7 @@ class Listing(msgspec.Struct, frozen=True):
     total_is_lower_bound: bool = False
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A notice that is due, and how often it has been tried."""
 
     notice: Notice
