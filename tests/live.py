@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,18 +14,23 @@ from typing import Self
 import httpx
 
 START_S = 20.0
+SERVE = ("outlast", "serve")
+UVICORN = ("uvicorn", "outlast.app:create_app", "--factory")
 
 
 class Live:
     """Start it with `start` (or as a context manager); `kill_tree` is `kill -9` of everything it started."""
 
-    def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, env: Mapping[str, str] | None = None, command: Sequence[str] = SERVE
+    ) -> None:
         self.root = root
         self.data_dir = root / "data"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = root / "server.log"
-        self.env = dict(env or {})
+        self.env = {**(env or {}), "OUTLAST_DATA_DIR": str(self.data_dir)}
+        self._command = [sys.executable, "-m", *command, "--port", str(self.port)]
         self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
@@ -37,19 +42,9 @@ class Live:
     def start(self) -> Self:
         """Start and wait until it answers on /ready."""
         clean = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        command = [
-            sys.executable,
-            "-m",
-            "outlast",
-            "serve",
-            "--port",
-            str(self.port),
-            "--data-dir",
-            str(self.data_dir),
-        ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command,
+                self._command,
                 cwd=self.root,
                 env={**clean, **self.env},
                 stdin=subprocess.DEVNULL,
@@ -82,6 +77,11 @@ class Live:
         assert self._process is not None
         self._process.kill()
         self._process.wait(10)
+
+    def signal(self) -> None:
+        """SIGTERM, and nothing more."""
+        assert self._process is not None
+        self._process.terminate()
 
     def terminate(self, timeout_s: float = 30) -> int:
         """SIGTERM, and its exit code."""
