@@ -70,7 +70,7 @@ class Cause(StrEnum):
     OWN_PROCESS = "own_process"
     """Its own process died, or the shared host it was alone in: it counts against the run."""
     SHARED_HOST = "shared_host"
-    """The host it shared with others died: it goes on uncounted, alone in a host."""
+    """The host it shared with others died: it goes on uncounted, alone (`Run.solo`)."""
     WORKER = "worker"
     """Its worker or server died, or could not renew its lease."""
 
@@ -266,7 +266,7 @@ def _give_up_or_requeue(run: Run, end: AttemptEnd, ended_at: int, now: int, why:
         error = RunError(
             "worker_lost", f"{why.message} That was the run's loss number {run.lost}; it is given up."
         )
-    elif run.unproven > MAX_UNPROVEN:
+    elif run.unproven >= MAX_UNPROVEN:
         error = RunError(
             "worker_lost",
             f"{why.message} {run.unproven} attempts began without any progress; it is given up.",

@@ -89,7 +89,7 @@ IN = {
     RunState.CANCELLED: after(Cancel()),
 }
 LAST_CHANCE = msgspec.structs.replace(
-    after(CLAIM), lost=MAX_LOST - 1, unproven=MAX_UNPROVEN + 1, failures=ATTEMPTS - 1
+    after(CLAIM), lost=MAX_LOST - 1, unproven=MAX_UNPROVEN, failures=ATTEMPTS - 1
 )
 """A running run of which one more loss, hand-back or failure is the last."""
 
@@ -185,7 +185,7 @@ def test_a_refusal_says_what_to_do() -> None:
 
 def test_attempts_without_progress_are_bounded() -> None:
     run = born()
-    for n in range(MAX_UNPROVEN + 1):
+    for n in range(MAX_UNPROVEN):
         assert run.state is RunState.QUEUED, n
         run = after(CLAIM, HandBack("att_1"), run=run)
 
@@ -301,7 +301,7 @@ class Histories(RuleBasedStateMachine):
 
     def _given_up(self, until: int) -> bool:
         executed_ms = self.executed_ms + max(0, until - self.since)
-        bounds = (self.lost >= MAX_LOST, self.unproven > MAX_UNPROVEN, executed_ms >= TIMEOUT_S * 1000)
+        bounds = (self.lost >= MAX_LOST, self.unproven >= MAX_UNPROVEN, executed_ms >= TIMEOUT_S * 1000)
         return any(bounds)
 
     @rule(ms=st.integers(0, 40_000))
@@ -409,7 +409,7 @@ class Histories(RuleBasedStateMachine):
             self.executed_ms,
         )
         assert run.lost <= MAX_LOST
-        assert run.unproven <= MAX_UNPROVEN + 1
+        assert run.unproven <= MAX_UNPROVEN
         assert run.failures <= ATTEMPTS
 
     @invariant()
