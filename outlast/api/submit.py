@@ -61,7 +61,8 @@ def submission(body: SubmitBody) -> Submission:
     if body.recipe_name is not None:
         raise FrameworkNotInstalled(
             f"Recipe {quoted(body.recipe_name)} needs the praisonai runner, which is not installed here; "
-            "the operator installs it with `outlast runner add praisonai`."
+            "`outlast runner add praisonai` will install it in a later "
+            "release; send a prompt, an agents.yaml or an agent's name instead."
         )
     return Submission(
         prompt=body.prompt,

@@ -73,8 +73,9 @@ class Registry:
             return runner
         if framework in INSTALLABLE:
             raise FrameworkNotInstalled(
-                f"Framework {framework} is known, but its runner is not installed here; the operator installs it with "
-                f"`outlast runner add {framework}`."
+                f"Framework {framework} is known, but its runner is not installed here: "
+                f"`outlast runner add {framework}` will install it in a later release. "
+                "Leave framework out, and the built-in runner takes the run."
             )
         known = sorted({*self.runners, *INSTALLABLE})
         raise UnknownFramework(f"There is no framework {quoted(framework)}. {did_you_mean(framework, known)}")
