@@ -78,8 +78,7 @@ def _text(fd: int) -> TextIO:
 
 
 def _limit(memory_mb: int) -> None:
-    os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    processes.yield_to_others(NICE)
     if memory_mb and resource.getrlimit(resource.RLIMIT_DATA)[1] == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
     try:
@@ -113,7 +112,8 @@ class _Agent:
         self._task: asyncio.Task[Done | Failed] | None = None
         self._is_told = False
         self._has_heard = False
-        signal.signal(signal.SIGTERM, self._on_term)
+        processes.heed_nobody()
+        signal.signal(processes.TELL, self._on_tell)
 
     def live(self) -> None:
         start = self._first()
@@ -183,7 +183,7 @@ class _Agent:
         if any(isinstance(frame, Stop) for frame in self._inbox.feed(data)):
             self._cancel()
 
-    def _on_term(self, number: int, frame: object) -> None:
+    def _on_tell(self, number: int, frame: object) -> None:
         """First cancel the agent; if its loop does not even turn, interrupt what it is doing."""
         if self._loop is None:
             os._exit(0)

@@ -82,7 +82,8 @@ def main(fd: str, parent: str, folder: str, memory_limit_mb: str, scratch: str, 
     processes.name("outlast-forks")
     marks.brand(folder)
     processes.adopt_orphans()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    processes.heed_nobody()
+    processes.forbid_core_dumps()
     warm(preload)
     if processes.LINUX and len(list(Path("/proc/self/task").iterdir())) > 1:
         print("outlast: a preloaded module has started a thread; agents may hang", file=sys.stderr)  # noqa: T201
@@ -130,7 +131,6 @@ class ForkServer:
 
     def serve(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, _wake_up)
-        signal.signal(signal.SIGTERM, lambda *_: self._end())
         signal.set_wakeup_fd(self._hammer, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
@@ -202,8 +202,7 @@ class ForkServer:
     def _leave(self) -> None:
         """In the fork: let go of what is the server's alone."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._control.close()
         for fd in (self._bell, self._hammer, *self._fds):
             os.close(fd)
@@ -216,7 +215,7 @@ class ForkServer:
         root.kill_at = min(root.kill_at, now + grace_s)
         if not root.is_told:
             root.is_told, root.urge_at = True, now + URGE_S
-            processes.send(root.pid, signal.SIGTERM)
+            processes.tell(root.pid)
 
     def _escalate(self) -> None:
         now = self._clock.monotonic()
@@ -226,7 +225,7 @@ class ForkServer:
                 processes.end_families([root.pid])
             elif root.urge_at <= now:
                 root.urge_at = float("inf")
-                processes.send(root.pid, signal.SIGTERM)
+                processes.tell(root.pid)
 
     def _look_for_crowds(self) -> None:
         """End what has become a fork bomb, before the machine is full of it."""

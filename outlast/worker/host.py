@@ -7,7 +7,6 @@ with its parent. What one run does, short of blocking the loop or crashing the i
 import asyncio
 import importlib
 import os
-import signal
 import socket
 import sys
 import threading
@@ -44,7 +43,8 @@ def main(fd: str, parent: str, folder: str, *preload: str) -> None:
     """What the process does from exec to its end."""
     processes.die_with(int(parent))
     processes.name("outlast-host")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    processes.heed_nobody()
+    processes.forbid_core_dumps()
     marks.brand(folder)
     os.nice(NICE)
     loop = asyncio.new_event_loop()

@@ -18,6 +18,9 @@ LOG_MAX = 64 * 1024 * 1024
 """Bytes of log kept of one attempt."""
 PAUSE_S = 0.05
 """Events of one attempt are written at most this often."""
+LONG_PAUSE_S = 0.25
+"""And those of a talkative one at most this often: twenty of them are a load on the store."""
+TALKATIVE = 10
 PENDING_MAX = 4 * 1024 * 1024
 """Bytes of events that may wait for the store; what comes on top is dropped."""
 PENDING_MANY = 512 * 1024
@@ -123,6 +126,7 @@ class Recorder:
         self._pending = 0
         self._progress: Progress | None = None
         self._closed = False
+        self._pause_s = PAUSE_S
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
 
@@ -177,7 +181,7 @@ class Recorder:
 
     def _arm(self) -> None:
         if self._timer is None and self._flushing is None:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE_S, self._start)
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._start)
 
     def _start(self) -> None:
         self._timer = None
@@ -192,6 +196,7 @@ class Recorder:
 
     async def _flush(self) -> None:
         drafts, progress = self._drafts, self._progress
+        self._pause_s = LONG_PAUSE_S if len(drafts) >= TALKATIVE else PAUSE_S
         self._drafts, self._progress = [], None
         if drafts or progress:
             await self._write(drafts, progress)

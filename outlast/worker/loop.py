@@ -147,12 +147,13 @@ class Worker:
         """Claim no more, let runs finish for `grace_s`, hand the rest back, and leave no process behind."""
         self._is_draining = True
         self._ring()
-        await asyncio.gather(*self._claims)
+        await asyncio.wait(self._claims)
         await self._until_idle(grace_s)
         left = list(self.attempts.values())
         if left:
             log.info("handing runs back", runs=len(left))
-            await asyncio.gather(*(attempt.hand_back() for attempt in left))
+            for attempt in left:
+                self._desk.spawn(attempt.hand_back())
             await self._until_idle(self._settings.stop_grace_s + LAST_S)
         await asyncio.gather(self._hosts.close(), self._isolated.close())
         if self._desk.tasks:

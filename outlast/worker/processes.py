@@ -5,6 +5,7 @@ A process is found by its parent, or by the marks it bears, and is ended by SIGK
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -47,6 +48,41 @@ def name(title: str) -> None:
     """What `ps` and `top` call this process (15 bytes)."""
     if LINUX:
         _libc.prctl(_SET_NAME, ctypes.create_string_buffer(title.encode()[:15]), 0, 0, 0)
+
+
+TELL = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
+"""How an agent's process is told to stop. Not by SIGTERM: whoever stops the whole server often sends that to all of its
+processes, while the server means to let their runs finish."""
+
+
+def tell(pid: int) -> None:
+    """Ask an agent's process to stop: in our own way, and by SIGTERM for code that listens to that."""
+    send(pid, TELL)
+    send(pid, signal.SIGTERM)
+
+
+def heed_nobody() -> None:
+    """Leave SIGINT and SIGTERM to the server: it says by the link when we are to end. What we exec starts afresh."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _unheard)
+
+
+def _unheard(number: int, frame: object) -> None:
+    pass
+
+
+def yield_to_others(nice: int) -> None:
+    """Let everybody else run first; also where the kernel shares time out among sessions instead of processes."""
+    os.nice(nice)
+    try:
+        Path("/proc/self/autogroup").write_text(str(nice))
+    except OSError:
+        pass  # not this kernel
+
+
+def forbid_core_dumps() -> None:
+    """What was in memory does not get on the disk."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def children(pid: int) -> set[int]:
@@ -95,7 +131,7 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def send(pid: int, number: signal.Signals) -> None:
+def send(pid: int, number: int) -> None:
     """Signal a process that may be gone by now."""
     try:
         os.kill(pid, number)

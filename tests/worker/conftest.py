@@ -164,7 +164,7 @@ def settings(tmp_path: Path) -> Settings:
         concurrency=10,
         lease_s=10,
         stop_grace_s=0.5,
-        memory_limit_mb=1024,
+        memory_limit_mb=384,
     )
 
 
