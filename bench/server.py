@@ -14,6 +14,9 @@ from bench.load import get, post
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_S = 60.0
 _STOP_S = 20.0
+_LOOK_S = 0.25
+_IDLE = 0.1
+"""A server that takes less of a core than this is idle."""
 
 
 class NotHealthy(Exception):
@@ -55,6 +58,15 @@ class Server:
     def cpu_s(self) -> float:
         """CPU seconds of the whole tree so far, those of its reaped children included."""
         return sum(_cpu_ticks(pid) for pid in _tree(self.process.pid)) / _TICKS
+
+    def settle(self, timeout_s: float = 20.0) -> None:
+        """Wait until it does nothing any more: a server may be healthy and still load what its first run needs."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            used_s = self.cpu_s()
+            time.sleep(_LOOK_S)
+            if self.cpu_s() - used_s < _LOOK_S * _IDLE:
+                return
 
     def rss_mb(self) -> float:
         """Resident memory of the server process alone."""

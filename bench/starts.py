@@ -1,7 +1,6 @@
 """A server's start: how long until it is healthy, and what memory it then takes."""
 
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +8,6 @@ from bench import ceiling, ours, peer
 from bench.report import Bound, Row
 from bench.server import Recipe, start
 from bench.turns import Scale
-
-_SETTLE_S = 2.0
-"""For what a server goes on loading once it is healthy."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def _start(recipe: Recipe, folder: Path) -> Start:
     with tempfile.TemporaryDirectory(dir=folder) as data:
         server = start(recipe, Path(data))
         try:
-            time.sleep(_SETTLE_S)
+            server.settle()
             return Start(server.healthy_s, server.rss_mb(), server.tree_pss_mb())
         finally:
             server.stop()

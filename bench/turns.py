@@ -38,7 +38,7 @@ QUICK = Scale(rounds=1, runs=100, for_s=0.2, listed=200, few=100, many=1000, lon
 
 @contextmanager
 def servers(recipes: Sequence[Recipe], folder: Path) -> Iterator[list[Server]]:
-    """All of them running, each with a data folder of its own; none afterwards."""
+    """All of them running and settled, each with a data folder of its own; none afterwards."""
     with ExitStack() as stack:
         running = []
         for recipe in recipes:
@@ -46,6 +46,8 @@ def servers(recipes: Sequence[Recipe], folder: Path) -> Iterator[list[Server]]:
             server = start(recipe, Path(data))
             stack.callback(server.stop)
             running.append(server)
+        for server in running:
+            server.settle()
         yield running
 
 
