@@ -24,6 +24,8 @@ def start(
     keep = {
         name: value for name, value in os.environ.items() if not name.startswith(("OUTLAST_", "NO_COLOR"))
     }
+    # What this process ignores, its child would too: a suite started in the background has Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "outlast", *args],
         env={**keep, "OUTLAST_URL": server.url, "TERM": "xterm", "COLUMNS": "80"},

@@ -54,7 +54,7 @@ async def test_a_run_that_does_not_obey_costs_its_neighbour_time_and_nothing_els
     await bench.engine.cancel(ME, run_id)
     await until(lambda: not _is_attempt(bench, run_id), 2, "its end")
 
-    await bench.said(neighbour, "ready")
+    await until(lambda: _attempts(bench, neighbour) == 2, 10, "the neighbour's second attempt")
     run = await bench.run(neighbour)
     assert (run.state, run.lost, run.solo) == (RunState.RUNNING, 0, True)
     assert await bench.result("echo", kind=SHARED) == "Hello"
