@@ -5,7 +5,7 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -156,11 +156,10 @@ async def until(condition: Callable[[], bool], timeout_s: float, what: str) -> N
         await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings_in(folder: Path) -> Settings:
     return Settings(
-        data_dir=tmp_path / "data",
-        agent_root=tmp_path,
+        data_dir=folder / "data",
+        agent_root=folder,
         concurrency=10,
         lease_s=10,
         stop_grace_s=0.5,
@@ -169,7 +168,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def bench(settings: Settings) -> AsyncIterator[Bench]:
+def settings(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path)
+
+
+@asynccontextmanager
+async def at_work(settings: Settings) -> AsyncIterator[Bench]:
     """A worker that has been started; at the end it is drained, and the store's invariants are checked."""
     store = SqliteStore(settings.data_dir, SystemClock())
     await store.open()
@@ -179,6 +183,12 @@ async def bench(settings: Settings) -> AsyncIterator[Bench]:
     await bench.worker.drain(0)
     await store.close()
     invariants.check(store.path)
+
+
+@pytest.fixture
+async def bench(settings: Settings) -> AsyncIterator[Bench]:
+    async with at_work(settings) as bench:
+        yield bench
 
 
 @contextmanager

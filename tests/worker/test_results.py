@@ -1,11 +1,22 @@
 """What becomes of what an agent returns, in a process of its own and in a shared host alike."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 
 from outlast.runs import Isolation, RunState
-from tests.worker.conftest import Bench
+from tests.worker.conftest import Bench, at_work, settings_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 KINDS = pytest.mark.parametrize("kind", list(Isolation))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """One worker for all: what one run returns is no business of the next."""
+    async with at_work(settings_in(tmp_path_factory.mktemp("results"))) as bench:
+        yield bench
 
 
 @KINDS
