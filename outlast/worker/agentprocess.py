@@ -36,7 +36,7 @@ class AgentProcess:
         self.attempt = attempt
         self.is_gone = False
         self._loop = asyncio.get_running_loop()
-        self._link: Link[ToChild, ToParent] = Link(link, TO_PARENT, self._hear, self._linger)
+        self._link: Link[ToChild, ToParent] = Link(link, TO_PARENT, self._hear, self._cut_off)
         self._output: int | None = output
         self._lines = Lines()
         self._on_linger = on_linger
@@ -46,7 +46,7 @@ class AgentProcess:
         self._link.send(frame)
 
     def over(self, code: int | None) -> None:
-        """Nothing of it is left: take in what it said last. A null code: the fork server died with it."""
+        """Nothing of it is left: take in what it said last. A null code: it never was, or died with the fork server."""
         self.is_gone = True
         self._link.drain()
         self._link.close()
@@ -64,8 +64,17 @@ class AgentProcess:
             self._link.pause(FRAMES_PAUSE_S)
 
     def _linger(self) -> None:
+        self._loop.call_later(LINGER_S, self._on_linger, self.attempt.id)
+
+    def _cut_off(self) -> None:
+        """Its link is closed: because it has just ended, or it is to be ended, for it can say nothing any more."""
         if not self.is_gone:
-            self._loop.call_later(LINGER_S, self._on_linger, self.attempt.id)
+            self._loop.call_later(LINGER_S, self._check_ended)
+
+    def _check_ended(self) -> None:
+        if not self.is_gone:
+            self.attempt.heard(exited(self.attempt.id, "closed its connection to Outlast"))
+            self._on_linger(self.attempt.id)
 
     def _read(self) -> None:
         if self._output is None:

@@ -170,6 +170,8 @@ class Attempt:
         """Its process is about to be killed for something else: let the run go on elsewhere first."""
         if not self._decided and not self._gone:
             self._decided = True
+            if self._recorder is not None:
+                await self._recorder.close()
             await self._write_end(lambda: self._desk.engine.lose(self.run.id, self.id, cause))
 
     def abandon(self) -> None:

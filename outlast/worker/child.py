@@ -99,6 +99,25 @@ async def _load(entry: str) -> RunFunction:
     return loaded(entry)
 
 
+_OURS = (signal.SIGTERM, processes.TELL)
+
+
+def _be_ordinary() -> None:
+    """In a fork that the agent makes: a worker pool ends its processes by SIGTERM, maybe at once."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in _OURS:
+        signal.signal(number, signal.SIG_DFL)
+    _release_signals()
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+
+
 class _Agent:
     """The attempt's code on its event loop, and the link to the parent."""
 
@@ -114,6 +133,9 @@ class _Agent:
         self._has_heard = False
         processes.heed_nobody()
         signal.signal(processes.TELL, self._on_tell)
+        os.register_at_fork(
+            before=_hold_signals, after_in_parent=_release_signals, after_in_child=_be_ordinary
+        )
 
     def live(self) -> None:
         start = self._first()

@@ -27,6 +27,7 @@ TICK_S = 0.05
 GIVE_UP_S = 10.0
 """What resists SIGKILL for so long (a process in uninterruptible sleep) is no longer waited for."""
 BURIAL_S = 5.0
+FORK_AGAIN_S = (0.05, 0.2, 0.5)
 CENSUS_S = 0.25
 CROWD = 300
 """So many more processes on the machine than before are a reason to count whose they are."""
@@ -58,10 +59,11 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
 
 
 class Gone(msgspec.Struct, frozen=True, tag="gone"):
-    """Nothing of the attempt is left; its own process ended with this exit code, or by this signal (negative)."""
+    """Nothing of the attempt is left."""
 
     attempt_id: str
-    code: int
+    code: int | None
+    """Its own process ended with this exit code, or by this signal (negative); null if it could not be forked."""
     is_crowd: bool = False
     """It was killed because it had more than `PROCESSES_MAX` processes."""
 
@@ -185,19 +187,25 @@ class ForkServer:
     def _fork(self, attempt_id: str) -> None:
         link, output, *self._fds = self._fds
         server = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError:
-            pid = -1
+        pid = self._try_to_fork()
         if pid == 0:
             self._leave()
             child.main(attempt_id, server, link, output, self._home)
         os.close(link)
         os.close(output)
-        if pid > 0:
-            self._roots[pid] = _Root(attempt_id, pid)
+        if pid is None:
+            self._say(Gone(attempt_id, None))
         else:
-            self._say(Gone(attempt_id, -signal.SIGKILL))
+            self._roots[pid] = _Root(attempt_id, pid)
+
+    def _try_to_fork(self) -> int | None:
+        """As `os.fork`; null if the machine has had no room for a process for a while."""
+        for pause_s in FORK_AGAIN_S:
+            try:
+                return os.fork()
+            except OSError:
+                select.select([], [], [], pause_s)
+        return None
 
     def _leave(self) -> None:
         """In the fork: let go of what is the server's alone."""

@@ -4,6 +4,7 @@ Each says `ready` in its log when it does what its name says, and prints the pid
 """
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -223,10 +224,21 @@ async def reports(job: Job, context: Context) -> object:
 
 
 async def closes_all(job: Job, context: Context) -> object:
-    """Closes descriptors it does not own."""
+    """Closes descriptors it does not own, and goes on."""
     os.closerange(3, 256)
-    await asyncio.sleep(0)
+    time.sleep(3600)
     return "done"
+
+
+async def pools(job: Job, context: Context) -> object:
+    """Uses worker processes, and ends one by SIGTERM."""
+    fork = multiprocessing.get_context("fork")
+    stays = fork.Process(target=time.sleep, args=(3600,))
+    stays.start()
+    stays.terminate()
+    stays.join(10)
+    with fork.Pool(2) as pool:
+        return [stays.exitcode, pool.map(abs, [-1, -2, -3])]
 
 
 async def forks_and_returns(job: Job, context: Context) -> object:

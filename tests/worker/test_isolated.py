@@ -188,7 +188,11 @@ async def test_an_agent_that_cuts_itself_off_fails(bench: Bench) -> None:
     run = await bench.ended(await bench.submit("closes_all"))
 
     assert run.error is not None
-    assert run.error.code == "agent_exited"
+    assert run.error.message == "The agent closed its connection to Outlast and left no result."
+
+
+async def test_an_agent_may_have_worker_processes_and_end_them(bench: Bench) -> None:
+    assert await bench.result("pools") == [-15, [1, 2, 3]]
 
 
 async def test_temporary_files_go_with_the_attempt(bench: Bench) -> None:
