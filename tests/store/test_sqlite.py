@@ -2,19 +2,24 @@
 
 import asyncio
 import sqlite3
+import threading
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import StoreOwned, StoreUnavailable
-from outlast.runs import RunState
-from outlast.store.protocol import Page, RunFilter
+from outlast.runs import Isolation, Run, RunState
+from outlast.store.protocol import Offer, Page, RunFilter
 from outlast.store.queries import query, statements
 from outlast.store.sqlite import SqliteStore
 from outlast.store.sqlite.writer import PACKAGE
-from tests.runs_factory import ME, claim, new_run, running, submit
+from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
+
+T = TypeVar("T")
 
 
 async def test_a_second_owner_is_refused_with_the_way_out(store: SqliteStore, clock: FakeClock) -> None:
@@ -63,6 +68,46 @@ async def test_an_error_of_the_database_refuses_all_and_harms_nothing(
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     store._connection.execute("PRAGMA max_page_count = 1000000")
     assert (await submit(engine, new_run("x" * 50_000))).state is RunState.QUEUED
+
+
+async def _in_one_commit(store: SqliteStore, *writes: Coroutine[None, None, T]) -> list[T | BaseException]:
+    """The outcomes of writes that reach the writer while it is held up, so that they share its next commit."""
+    gate = threading.Event()
+    held = asyncio.create_task(store._writer.do(lambda db, now: gate.wait(10)))
+    tasks = [asyncio.create_task(write) for write in writes]
+    await asyncio.sleep(0)
+    gate.set()
+    await held
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_claim_beside_a_cancel_and_a_delete_takes_what_is_left(
+    store: SqliteStore, engine: Engine
+) -> None:
+    kept, gone = await submit(engine), await submit(engine)
+    assert await engine.beat(WORKER, 30)
+    offer = Offer(WORKER, Isolation.SHARED, frozenset({"echo"}), 5)
+
+    *_, claimed = await _in_one_commit(
+        store, engine.cancel(ME, gone.id), engine.delete(ME, gone.id), engine.claim(offer)
+    )
+
+    assert isinstance(claimed, list), claimed
+    assert [c.run.id for c in claimed] == [kept.id]
+
+
+async def test_an_attempt_hears_of_a_cancel_whose_run_is_deleted_with_it(
+    store: SqliteStore, engine: Engine
+) -> None:
+    run, attempt_id = await running(engine)
+    taken: list[Run] = []
+    engine.wakeups.guard(attempt_id, taken.append)
+
+    with engine.watch(run.id) as watch:
+        await _in_one_commit(store, engine.cancel(ME, run.id), engine.delete(ME, run.id))
+
+        assert await watch.wait(5)
+    assert [run.state for run in taken] == [RunState.CANCELLED]
 
 
 @pytest.mark.parametrize("which", [RunFilter(), RunFilter(session_id="s"), RunFilter(agent="a")])

@@ -16,7 +16,7 @@ import msgspec
 
 from outlast import telemetry
 from outlast.clock import Clock, random_id
-from outlast.errors import OutlastError, Refused, StoreUnavailable
+from outlast.errors import OutlastError, StoreUnavailable
 from outlast.lifecycle import Cause, Claim, Command, Due, Lose, Transition
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
@@ -140,12 +140,15 @@ class Writer:
     def _answer(
         self, answers: list[tuple[_Handed, Answer]], transitions: Sequence[tuple[Transition, bool]]
     ) -> None:
-        told = [transition for transition, deleted in transitions if not deleted]
+        # Those of a run deleted in the same commit too: its agent and its readers have to hear of its end.
+        told = [transition for transition, _ in transitions]
         self._loop.call_soon_threadsafe(self._answer_on_loop, answers, told)
 
     def _answer_on_loop(self, answers: list[tuple[_Handed, Answer]], transitions: list[Transition]) -> None:
-        if transitions:
+        try:
             self._on_commit(transitions)
+        except Exception as error:  # what is committed has to be answered for, whoever else trips over it
+            log.error("a listener broke", exc=error)
         for handed, answer in answers:
             if handed.future.done():
                 continue
@@ -221,8 +224,8 @@ class _Transaction:
             try:
                 claim = Claim(random_id("att"), offer.worker_id)
                 run = self._plan.apply(row[0], claim).run
-            except Refused:
-                continue  # changed earlier in this very batch
+            except OutlastError:
+                continue  # changed or deleted earlier in this very batch
             inline, digest = row[rows.HEAD_WIDTH :]
             claimed.append(Claimed(run, inline if inline is not None else self._blob(run.tenant, digest)))
         return claimed
