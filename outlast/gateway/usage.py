@@ -5,6 +5,8 @@ from enum import Enum
 
 import msgspec
 
+TOKENS_MAX = 10**12
+"""More than any call can use; a number above it is a mistake of the provider's, and would not fit the store."""
 MAX_REASON = 500
 MAX_EVENT = 16 * 1024 * 1024
 """A stream without a blank line for so long is passed on as it comes."""
@@ -98,9 +100,14 @@ class Meter:
 
 def _counted(usage: _Usage) -> Tokens:
     return Tokens(
-        usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens,
-        usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens,
+        _sane(usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens),
+        _sane(usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens),
     )
+
+
+def _sane(tokens: int | None) -> int | None:
+    """A provider's word, as far as it can be one: what no call could use is as good as unknown."""
+    return tokens if tokens is not None and 0 <= tokens <= TOKENS_MAX else None
 
 
 def _said(error: _Error | str) -> str:

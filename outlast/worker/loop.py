@@ -217,15 +217,18 @@ class Worker:
         )
         self.attempts[attempt.id] = attempt
         self._busy[run.kind] += 1
-        start = self._start_frame(attempt, claimed.request, runner)
         try:
-            self._carry(attempt, start)
-        except OSError as error:
-            log.error("an attempt could not be started", exc=error, run_id=run.id)
-            attempt.gone(Cause.WORKER)
+            self._carry(attempt, self._start_frame(attempt, claimed.request, runner))
+        except Exception as error:
+            self._not_started(attempt, error)
             return False
         attempt.guard()
         return True
+
+    def _not_started(self, attempt: Attempt, error: Exception) -> None:
+        """The run goes back to the queue; the others of its claim must not suffer for it."""
+        log.error("an attempt could not be started", exc=error, run_id=attempt.run.id)
+        attempt.gone(Cause.WORKER)
 
     def _carry(self, attempt: Attempt, start: Start) -> None:
         if attempt.run.kind is Isolation.ISOLATED:
@@ -274,10 +277,17 @@ class Worker:
         if attempt.id in self._solo:
             self._solo.discard(attempt.id)
             if self._solo_waiting:
-                self._carry_solo(*self._solo_waiting.popleft())
+                self._next_solo()
         self._bells[attempt.run.kind].ring()
         if not self.attempts:
             self._idle.ring()
+
+    def _next_solo(self) -> None:
+        attempt, start = self._solo_waiting.popleft()
+        try:
+            self._carry_solo(attempt, start)
+        except OSError as error:
+            self._not_started(attempt, error)
 
     # Watching.
 

@@ -56,6 +56,17 @@ async def test_calls_add_up_and_what_is_not_said_is_left_out(agent: Agent, provi
     ]
 
 
+@pytest.mark.parametrize("nonsense", [2**63, -1])
+async def test_a_count_that_cannot_be_is_unknown(agent: Agent, provider: Provider, nonsense: int) -> None:
+    provider.script(Say("Four.", input_tokens=nonsense, output_tokens=3))
+
+    async with agent.raw() as client:
+        answer = await client.post("/chat/completions", json=ASK)
+
+    assert answer.status_code == 200
+    assert (await agent.head()).usage == Usage(1, 0, 3)
+
+
 async def test_a_call_is_recorded_before_its_last_byte_is_delivered(agent: Agent, provider: Provider) -> None:
     provider.script(Say("one two", hold_after=5))
 

@@ -73,6 +73,7 @@ class Writer:
         self._clock = clock
         self._heads = heads
         self._heads_max = heads_max
+        self._stopped = False
         self._queue: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="outlast-writer", daemon=True)
@@ -83,11 +84,14 @@ class Writer:
 
     def stop(self) -> None:
         """Commit what was handed in, then end the thread."""
+        self._stopped = True
         self._queue.put(None)
         self._thread.join()
 
     async def do(self, op: Op) -> Answer:
         """Hand in a write; returns after its commit. Cancelling the caller does not undo it."""
+        if self._stopped:
+            raise StoreUnavailable("The server is stopping; nothing was written. Try again once it is back.")
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._queue.put(_Handed(op, future))
         return await future
