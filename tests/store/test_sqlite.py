@@ -16,7 +16,7 @@ from outlast.runs import Isolation, Run, RunState
 from outlast.store.protocol import Offer, Page, RunFilter
 from outlast.store.queries import query, statements
 from outlast.store.sqlite import SqliteStore
-from outlast.store.sqlite.writer import PACKAGE
+from outlast.store.sqlite.ops import PACKAGE
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
 T = TypeVar("T")

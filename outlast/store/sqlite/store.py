@@ -35,18 +35,18 @@ from outlast.store.protocol import (
     Submitted,
 )
 from outlast.store.queries import Value, query
-from outlast.store.sqlite.sweep import Sweep
-from outlast.store.sqlite.writer import (
+from outlast.store.sqlite.ops import (
     PACKAGE,
     Apply,
     Recover,
-    Writer,
     beat,
     claim_notices,
     names,
     put_blob,
     statement,
 )
+from outlast.store.sqlite.sweep import Sweep
+from outlast.store.sqlite.writer import Writer
 
 OLDEST_SQLITE = (3, 37, 0)
 HEADS_MAX = 10_000

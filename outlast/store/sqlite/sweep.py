@@ -6,11 +6,11 @@ A little at a time, inside the commits that are made anyway, so that no write ev
 import sqlite3
 
 from outlast.store.queries import query
+from outlast.store.sqlite.ops import PACKAGE
 
 YOUNG_MS = 3600 * 1000
 PAGES = 64
 """Free pages given back to the file system in one go (256 KiB)."""
-_PACKAGE = "outlast.store.sqlite"
 
 
 class Sweep:
@@ -20,8 +20,8 @@ class Sweep:
         self._after = 0
 
     def __call__(self, db: sqlite3.Connection, now: int) -> None:
-        until: int | None = db.execute(query(_PACKAGE, "next_stretch"), (self._after,)).fetchone()[0]
+        until: int | None = db.execute(query(PACKAGE, "next_stretch"), (self._after,)).fetchone()[0]
         if until is not None:
-            db.execute(query(_PACKAGE, "sweep_blobs"), (self._after, until, now - YOUNG_MS))
+            db.execute(query(PACKAGE, "sweep_blobs"), (self._after, until, now - YOUNG_MS))
         self._after = until or 0
         db.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()

@@ -1,0 +1,193 @@
+"""One transaction: decide every write of a batch, in order, and write what they decided set-wise.
+
+What one op refuses is its own answer and changes nothing; whatever else goes wrong rolls all of it back.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from outlast.clock import random_id
+from outlast.errors import OutlastError
+from outlast.lifecycle import Cause, Claim, Command, Due, Lose, Transition
+from outlast.runs import Body, Notice, Run
+from outlast.store import rows
+from outlast.store.plan import KeyPlace, Plan, key_places
+from outlast.store.protocol import Claimed, Offer, Submit
+from outlast.store.queries import Row, query, statements
+from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover
+
+LOST_KEPT_MS = 24 * 3600 * 1000
+"""How long a lost worker is remembered: for as long as it might come back and ask."""
+
+Heads = dict[str, Run]
+
+
+class Transaction:
+    """One batch: decide everything, write it set-wise, commit."""
+
+    def __init__(self, db: sqlite3.Connection, now: int, heads: Heads) -> None:
+        self._db = db
+        self._now = now
+        self._cached = heads
+
+    def run(self, ops: Sequence[Op]) -> tuple[list[Answer], list[tuple[Transition, bool]]]:
+        """Each op's answer (a refusal is one too), and what was changed, with whether the run is deleted."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._plan = Plan(self._load_heads(ops), self._load_keys(ops), self._now)
+            answers = [self._decide(op) for op in ops]
+            self._write_plan()
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        deleted = self._plan.deleted
+        gone = [(Transition(run), True) for run in deleted.values()]
+        return answers, [(t, t.run.id in deleted) for t in self._plan.transitions] + gone
+
+    def _decide(self, op: Op) -> Answer:
+        try:
+            match op:
+                case Submit():
+                    return self._plan.submit(op)
+                case Apply():
+                    return self._plan.apply(op.run_id, op.command, op.tenant)
+                case Offer():
+                    return self._claim(op)
+                case Recover():
+                    return self._recover()
+                case _:
+                    return op(self._db, self._now)
+        except OutlastError as refusal:
+            return refusal
+
+    def _load_heads(self, ops: Sequence[Op]) -> Heads:
+        wanted = {op.run_id for op in ops if isinstance(op, Apply)}
+        found = {run_id: run for run_id in wanted if (run := self._cached.get(run_id)) is not None}
+        missing = [run_id for run_id in wanted if run_id not in found]
+        if missing:
+            ids = msgspec.json.encode(missing).decode()
+            found |= {row[0]: rows.read(row) for row in self._db.execute(_head("select_heads"), (ids,))}
+        return found
+
+    def _load_keys(self, ops: Sequence[Op]) -> dict[KeyPlace, Run]:
+        keys: dict[KeyPlace, Run] = {}
+        for place in key_places([op for op in ops if isinstance(op, Submit)]):
+            row = self._db.execute(_head("select_by_key"), place).fetchone()
+            if row is not None:
+                keys[place] = rows.read(row)
+        return keys
+
+    def _claim(self, offer: Offer) -> list[Claimed]:
+        runners = msgspec.json.encode(sorted(offer.runners)).decode()
+        found = self._db.execute(_head("select_ready"), (offer.kind.value, runners, offer.limit)).fetchall()
+        self._plan.know(rows.read(row) for row in found)
+        claimed: list[Claimed] = []
+        for row in found:
+            try:
+                claim = Claim(random_id("att"), offer.worker_id)
+                run = self._plan.apply(row[0], claim).run
+            except OutlastError:
+                continue  # changed or deleted earlier in this very batch
+            inline, digest = row[rows.HEAD_WIDTH :]
+            claimed.append(Claimed(run, inline if inline is not None else self._blob(run.tenant, digest)))
+        return claimed
+
+    def _blob(self, tenant: str, digest: bytes) -> bytes:
+        data: bytes = self._db.execute(query(PACKAGE, "select_blob"), (tenant, digest)).fetchone()[0]
+        return data
+
+    def _recover(self) -> list[Transition]:
+        now = self._now
+        orphans = self._db.execute(_head("select_orphans"), (now,)).fetchall()
+        due = self._db.execute(_head("select_due"), (now,)).fetchall()
+        self._db.execute(query(PACKAGE, "lose_workers"), (now,))
+        self._db.execute(query(PACKAGE, "forget_workers"), (now - LOST_KEPT_MS,))
+        self._plan.know(rows.read(row) for row in [*orphans, *due])
+        commands = [(row[0], self._lose(row)) for row in orphans] + [(row[0], Due()) for row in due]
+        return [t for run_id, command in commands if (t := self._try(run_id, command)) is not None]
+
+    def _lose(self, row: Row) -> Command:
+        run = self._plan.head(str(row[0]))
+        ended_at = row[rows.HEAD_WIDTH]
+        assert isinstance(ended_at, int)
+        return Lose(run.attempt_id or "" if run else "", Cause.WORKER, ended_at)
+
+    def _try(self, run_id: str, command: Command) -> Transition | None:
+        try:
+            return self._plan.apply(run_id, command)
+        except OutlastError:
+            return None  # changed earlier in this very batch
+
+    def _write_plan(self) -> None:
+        plan = self._plan
+        self._insert("insert_runs", [self._new_row(run_id, body) for run_id, body in plan.born.items()])
+        self._insert(
+            "update_runs", [self._changed_row(r) for r in plan.changed.values() if r.id not in plan.born]
+        )
+        self._insert("insert_attempts", [_attempt_row(plan, a) for a in plan.started])
+        ended = [
+            a for a in plan.attempts.values() if a.id not in plan.started and a.run_id not in plan.deleted
+        ]
+        self._insert(
+            "end_attempts",
+            [(a.run_id, a.number, a.ended_at, a.end._value_ if a.end else None) for a in ended],
+        )
+        self._insert(
+            "insert_events",
+            [
+                (e.run_id, e.seq, e.kind._value_, e.at, e.attempt_id, e.data)
+                for e in plan.events
+                if e.run_id not in plan.deleted
+            ],
+        )
+        self._insert("insert_notices", [_notice_row(notice, self._now) for notice in plan.notices])
+        sessions = {
+            (r.tenant, r.session_id, self._now) for i in plan.born if (r := plan.changed[i]).session_id
+        }
+        self._insert("insert_sessions", sorted(sessions))
+        self._insert("add_counts", [(*key, 0, n) for key, n in sorted(plan.counts.items()) if n])
+        for run_id in plan.deleted:
+            self._db.execute(query(PACKAGE, "delete_run"), (run_id,))
+
+    def _new_row(self, run_id: str, request: Body) -> Row:
+        run = self._plan.changed[run_id]
+        result = rows.body(self._plan.results.get(run_id))
+        return rows.fixed(run) + rows.moving(run) + rows.body(request) + result
+
+    def _changed_row(self, run: Run) -> Row:
+        return (run.id, *rows.moving(run), *rows.body(self._plan.results.get(run.id)))
+
+    def _insert(self, name: str, values: Sequence[Row]) -> None:
+        for sql, parameters in statements(PACKAGE, name, values):
+            self._db.execute(sql, parameters)
+
+
+def _attempt_row(plan: Plan, attempt_id: str) -> Row:
+    a = plan.attempts[attempt_id]
+    return (a.id, a.run_id, a.number, a.worker_id, a.started_at, a.ended_at, a.end._value_ if a.end else None)
+
+
+def _notice_row(notice: Notice, now: int) -> Row:
+    result = notice.result
+    size = result.size if result else None
+    return (
+        notice.id,
+        notice.run_id,
+        notice.tenant,
+        notice.url,
+        notice.receiver,
+        notice.head,
+        *rows.body(result),
+        size,
+        now,
+        now,
+        0,
+    )
+
+
+def _head(name: str) -> str:
+    return query(PACKAGE, name).replace(":head", rows.HEAD_COLUMNS)
