@@ -159,6 +159,7 @@ class Worker:
         if self._desk.tasks:
             await asyncio.wait(self._desk.tasks, timeout=LAST_S)
         await self._end_loops()
+        processes.leave_orphans()
         try:
             await self._engine.retire(self.id)
         except StoreUnavailable:

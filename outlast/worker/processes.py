@@ -44,6 +44,11 @@ def adopt_orphans() -> None:
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
+def leave_orphans() -> None:
+    """Take back `adopt_orphans`."""
+    _prctl(_SET_CHILD_SUBREAPER, 0)
+
+
 def name(title: str) -> None:
     """What `ps` and `top` call this process (15 bytes)."""
     if LINUX:
