@@ -35,13 +35,18 @@ class Host:
     """One host process and the attempts in it."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], end: socket.socket, on_exit: "Callable[[Host], None]"
+        self,
+        process: subprocess.Popen[bytes],
+        end: socket.socket,
+        on_ready: Callable[[], None],
+        on_exit: "Callable[[Host], None]",
     ) -> None:
         self.attempts: dict[str, Attempt] = {}
         self.is_ready = False
         self.is_condemned = False
         self._is_dead = False
         self._ticks = 0
+        self._on_ready = on_ready
         self._on_exit = on_exit
         self._process = process
         self._link: Link[ToChild, ToParent] = Link(end, TO_PARENT, self._hear, self.kill)
@@ -88,6 +93,7 @@ class Host:
                     pass
                 case Ready():
                     self.is_ready = True
+                    self._on_ready()
                 case _:
                     if frame.attempt_id in attempts:
                         attempts[frame.attempt_id].heard(frame)
@@ -108,8 +114,12 @@ class Host:
 class Hosts:
     """All shared hosts of a worker; the `Place` of the attempts in them."""
 
-    def __init__(self, number: int, folder: str, preload: Sequence[str]) -> None:
+    def __init__(
+        self, number: int, folder: str, preload: Sequence[str], on_ready: Callable[[], None]
+    ) -> None:
+        """`on_ready` is called whenever a host has become of use."""
         self._number = number
+        self._on_ready = on_ready
         self._folder = folder
         self._preload = preload
         self._hosts: list[Host] = []
@@ -121,6 +131,11 @@ class Hosts:
     @property
     def pids(self) -> set[int]:
         return {host.pid for host in self._hosts}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a host that would start a run at once."""
+        return any(host.is_ready for host in self._fit())
 
     def start(self) -> None:
         """Start the hosts; they are of use once they have imported what they need."""
@@ -138,7 +153,7 @@ class Hosts:
         except OSError:
             ours.close()
             raise
-        return Host(process, ours, self._exited)
+        return Host(process, ours, self._on_ready, self._exited)
 
     def _restart_later(self) -> None:
         pause_s = RESTART_S[min(self._failed_starts, len(RESTART_S) - 1)]

@@ -35,13 +35,15 @@ class Isolated:
         scratch: Path,
         preload: Sequence[str],
         spare: Callable[[], Collection[int]],
+        on_ready: Callable[[], None],
     ) -> None:
-        """`spare` names the processes that a sweep must leave alone."""
+        """`spare` names the processes that a sweep must leave alone; `on_ready` is called when one can fork."""
         self._folder = folder
         self._scratch = scratch
         self._arguments = (str(memory_limit_mb), str(scratch))
         self._preload = tuple(preload)
         self._spare = spare
+        self._on_ready = on_ready
         self._servers: list[Forks] = []
         self._newest: Forks | None = None
         """The one that new attempts go to."""
@@ -54,6 +56,11 @@ class Isolated:
     @property
     def pids(self) -> set[int]:
         return {server.pid for server in self._servers}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an attempt would be forked at once."""
+        return self._newest is not None
 
     @property
     def is_warm(self) -> bool:
@@ -118,6 +125,7 @@ class Isolated:
             except OSError as error:
                 log.error("an attempt could not be started", exc=error, run_id=attempt.run.id)
                 attempt.gone(Cause.WORKER)
+        self._on_ready()
 
     def _retire(self, server: Forks) -> None:
         """Close a fork server that is not the newest, once it has no attempt."""

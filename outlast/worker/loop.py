@@ -123,9 +123,14 @@ class Worker:
         scratch = await asyncio.to_thread(_scratch, self.folder)
         processes.adopt_orphans()
         preload = _preload(self._runners)
-        self._hosts = Hosts(self._settings.shared_hosts, self.folder, preload)
+        self._hosts = Hosts(self._settings.shared_hosts, self.folder, preload, self._ring)
         self._isolated = Isolated(
-            self.folder, self._settings.memory_limit_mb, scratch, preload, lambda: self._hosts.pids
+            self.folder,
+            self._settings.memory_limit_mb,
+            scratch,
+            preload,
+            lambda: self._hosts.pids,
+            self._ring,
         )
         self._hosts.start()
         self._isolated.start()
@@ -193,7 +198,7 @@ class Worker:
 
     async def _claim(self, kind: Isolation) -> bool:
         """Take what there is a place for; True if there may be more at once."""
-        limit = min(CLAIM_MAX, self._limits[kind] - self._busy[kind])
+        limit = min(CLAIM_MAX, self._free(kind))
         if limit <= 0 or self._is_draining or not self._lease.is_held:
             return False
         try:
@@ -204,6 +209,11 @@ class Worker:
         if sum(self._begin(run) for run in claimed) < len(claimed):
             await asyncio.sleep(AWAY_S)
         return len(claimed) == limit
+
+    def _free(self, kind: Isolation) -> int:
+        """Places for runs of this kind: none before they would start at once, for their time runs from the claim."""
+        place = self._isolated if kind is Isolation.ISOLATED else self._hosts
+        return self._limits[kind] - self._busy[kind] if place.is_ready else 0
 
     def _begin(self, claimed: Claimed) -> bool:
         """Start an attempt; False if this machine has nothing left to start it with."""
