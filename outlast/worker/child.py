@@ -165,6 +165,7 @@ class _Agent:
 
     def _settle_in(self, job: Job) -> None:
         scratch = Path(self._scratch) / job.attempt_id
+        scratch.parent.mkdir(mode=0o700, exist_ok=True)  # whoever tidies /tmp may have removed it
         scratch.mkdir(mode=0o700)
         tempfile.tempdir = str(scratch)
         os.environ.update(environment.of_attempt(job, str(scratch)))

@@ -202,6 +202,15 @@ async def test_temporary_files_go_with_the_attempt(bench: Bench) -> None:
     await until(lambda: not Path(folder).exists(), 5, "the files to be removed")
 
 
+async def test_a_system_that_tidies_up_temporary_folders_breaks_nothing(bench: Bench) -> None:
+    folder = await bench.result("litters")
+    assert isinstance(folder, str)
+    await until(lambda: not Path(folder).exists(), 5, "the files to be removed")
+    os.rmdir(os.path.dirname(folder))  # noqa: PTH106, PTH120
+
+    assert await bench.result("litters") != folder
+
+
 async def test_when_the_fork_server_dies_its_runs_start_anew_uncounted(bench: Bench) -> None:
     await bench.warm()
     run_id = await bench.submit("family", "stay")
