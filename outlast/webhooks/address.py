@@ -90,9 +90,9 @@ def check_url(url: str, settings: Settings) -> None:
         raise WebhookRefused(f"webhook_url has {len(url)} characters; the most it may have is {URL_MAX}.")
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        _check_form(parsed)  # reads the host, and only then is what follows xn-- decoded
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise WebhookRefused(f"webhook_url is not a URL: {error}") from error
-    _check_form(parsed)
     _check_host(parsed, rules(settings.webhook_allow))
 
 

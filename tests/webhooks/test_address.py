@@ -68,6 +68,8 @@ FORMS = {
     "port too high": "http://example.com:65536/",
     "too long": "https://example.com/" + "x" * 2048,
     "zone": "http://[fe80::1%25eth0]/",
+    "nothing after xn--": "http://xn--/",
+    "nonsense after xn--": "http://xn--a.example/",
 }
 
 
