@@ -72,9 +72,11 @@ def _read_bytes(path: Path, name: str) -> bytes:
 def framework_in(text: str) -> str | None:
     """The framework that an agents.yaml names at its top level, null when it names none or is not YAML.
 
-    Reads the parser's events and stops at the key: nothing is built, so no text can be too much for it. Whether the
-    text makes sense, its runner says.
+    Reads the parser's events and stops at the key: nothing is built. A text longer than an agent file may be is not
+    read at all, since that takes seconds. Whether the text makes sense, its runner says.
     """
+    if len(text) > MAX_BYTES:
+        return None
     depth, key = 0, ""
     try:
         for event in yaml.parse(text, yaml.CSafeLoader):

@@ -109,3 +109,8 @@ def test_a_text_that_unfolds_without_end_is_not_unfolded() -> None:
     lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
 
     assert framework_in("\n".join([*lines, "framework: crewai"])) == "crewai"
+
+
+def test_a_text_longer_than_a_file_may_be_is_not_searched_for_its_framework() -> None:
+    assert framework_in(f"a: {'x' * (MAX_BYTES - 30)}\nframework: crewai") == "crewai"
+    assert framework_in(f"a: {'x' * MAX_BYTES}\nframework: crewai") is None
