@@ -20,7 +20,10 @@ def quoted(text: str) -> str:
 
 
 class OutlastError(Exception):
-    """The root of the tree; a bare one is a bug in Outlast."""
+    """Something in Outlast is broken.
+
+    The root of the tree; a bare one is a bug.
+    """
 
     code = "internal_error"
 

@@ -111,6 +111,7 @@ async def test_a_bug_is_a_500_that_gives_nothing_away(serve: Serve, caplog: pyte
 
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal_error"
+    assert answer.json()["title"] == "Something in Outlast is broken."
     assert "42" not in answer.text
     assert "ZeroDivisionError" in caplog.text
 
