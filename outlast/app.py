@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import localmodel, telemetry
 from outlast.api import create_api
+from outlast.api.auth import is_loopback
 from outlast.api.protocol import HttpProtocol
 from outlast.clock import Clock, SystemClock
 from outlast.config import DEFAULT_MODEL, Settings, load, peer_leftovers
@@ -269,7 +270,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _refuse_open_door(settings: Settings) -> None:
-    if not settings.api_keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
+    if not settings.api_keys and not is_loopback(settings.host):
         raise ConfigError(
             f"OUTLAST_HOST is {settings.host}, which others can reach, and there are no keys. Set OUTLAST_API_KEYS to "
             "the keys that clients shall send, or listen on 127.0.0.1."

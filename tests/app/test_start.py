@@ -52,6 +52,16 @@ def test_a_door_that_would_be_open_is_not_opened(tmp_path: Path) -> None:
     assert "there are no keys. Set OUTLAST_API_KEYS" in ended.stderr
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.1.2.3"])
+def test_a_door_that_only_this_machine_finds_needs_no_key(tmp_path: Path, host: str) -> None:
+    (tmp_path / "file").touch()
+
+    ended = _serve(tmp_path, "--host", host, "--data-dir", "file")
+
+    assert "there are no keys" not in ended.stderr
+    assert "file cannot be used" in ended.stderr
+
+
 def test_a_store_that_is_not_there_yet_is_not_silently_another(tmp_path: Path) -> None:
     ended = _serve(tmp_path, OUTLAST_DATABASE_URL="postgresql://localhost/outlast")
 
