@@ -3,9 +3,11 @@
 The environment wins over the file. Settings are read once at start; a wrong one is a `ConfigError` that names it.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
@@ -79,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LISTS = frozenset({"api_keys", "webhook_allow", "webhook_retry", "cors_origins"})
-_TABLES = frozenset({"agents", "mcp"})
+_TABLES = {"agents": AgentConfig, "mcp": McpServer}
 _VARIABLES = {
     name: name.upper() if name.startswith("openai_") else f"OUTLAST_{name.upper()}"
     for name in Settings.__struct_fields__
@@ -109,13 +111,15 @@ def load(env: Mapping[str, str], **overrides: object) -> Settings:
     try:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_convert)
     except msgspec.ValidationError as error:
-        raise ConfigError(_name_setting(error)) from error
+        raise ConfigError(_name_setting(error, values)) from error
     _check(settings)
     return settings
 
 
 def _convert(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
+        if not value:
+            raise ValueError("It is empty")  # and would mean the working directory
         return Path(value).expanduser()
     raise NotImplementedError
 
@@ -177,24 +181,57 @@ def _from_file(env: Mapping[str, str]) -> dict[str, object]:
     return values
 
 
-def _name_setting(error: msgspec.ValidationError) -> str:
+def _name_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> str:
     words = str(error)
+    for name, kind in _TABLES.items():
+        table = values.get(name)
+        if f"$.{name}[...]" in words and isinstance(table, dict):
+            return _name_table(name, table, kind) or words
     for name, variable in _VARIABLES.items():
         if f"$.{name}" in words:
             return f"{variable} ({name} in outlast.toml) is wrong: {words}."
     return f"A setting is wrong: {words}."
 
 
+def _name_table(name: str, table: Mapping[str, object], kind: type) -> str | None:
+    for key, value in table.items():
+        try:
+            msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError as error:
+            return f"[{name}.{key}] in outlast.toml is wrong: {error}."
+    return None
+
+
 _POSITIVE = (
     "lease_s", "concurrency", "shared_concurrency", "shared_hosts", "default_timeout_s", "max_timeout_s",
     "max_body_bytes",
 )  # fmt: skip
+_NOT_NEGATIVE = ("grace_s", "stop_grace_s")
+_LEAST_MEMORY_MB = 128
+"""With less, not even Outlast's own part of an agent's process runs."""
 
 
 def _check(settings: Settings) -> None:
     for name in _POSITIVE:
-        if not getattr(settings, name) > 0:
+        if not 0 < getattr(settings, name) < math.inf:
             raise ConfigError(f"{_VARIABLES[name]} is {getattr(settings, name)}; it has to be above 0.")
+    for name in _NOT_NEGATIVE:
+        if not 0 <= getattr(settings, name) < math.inf:
+            raise ConfigError(f"{_VARIABLES[name]} is {getattr(settings, name)}; it has to be 0 or above.")
+    if not all(0 <= pause < math.inf for pause in settings.webhook_retry):
+        raise ConfigError("OUTLAST_WEBHOOK_RETRY is wrong: seconds are 0 or above.")
+    _check_the_rest(settings)
+
+
+def _check_the_rest(settings: Settings) -> None:
+    if not settings.agent_root.is_dir():
+        raise ConfigError(f"OUTLAST_AGENT_ROOT is {settings.agent_root}, and there is no such folder.")
+    if settings.public_url is not None and not _is_base(settings.public_url):
+        raise ConfigError("OUTLAST_PUBLIC_URL has to be a URL such as https://agents.example.com.")
+    if settings.memory_limit_mb != 0 and settings.memory_limit_mb < _LEAST_MEMORY_MB:
+        raise ConfigError(
+            f"OUTLAST_MEMORY_LIMIT_MB can be 0, which is no limit, or {_LEAST_MEMORY_MB} or more."
+        )
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"OUTLAST_PORT is {settings.port}; a port is a number from 0 to 65535.")
     if settings.default_timeout_s > settings.max_timeout_s:
@@ -204,3 +241,12 @@ def _check(settings: Settings) -> None:
         )
     if settings.log_format not in ("text", "json"):
         raise ConfigError(f"OUTLAST_LOG_FORMAT is {settings.log_format!r}; it can be text or json.")
+
+
+def _is_base(url: str) -> bool:
+    """Whether paths can be appended to it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)

@@ -63,6 +63,17 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
         ({"OUTLAST_DEFAULT_TIMEOUT_S": "90000"}, "OUTLAST_MAX_TIMEOUT_S"),
         ({"OUTLAST_LOG_FORMAT": "xml"}, "OUTLAST_LOG_FORMAT"),
         ({"OUTLAST_CONFIG": "nowhere.toml"}, "nowhere.toml"),
+        ({"OUTLAST_LEASE_S": "inf"}, "OUTLAST_LEASE_S"),
+        ({"OUTLAST_GRACE_S": "-1"}, "OUTLAST_GRACE_S"),
+        ({"OUTLAST_STOP_GRACE_S": "nan"}, "OUTLAST_STOP_GRACE_S"),
+        ({"OUTLAST_WEBHOOK_RETRY": "1,-1"}, "OUTLAST_WEBHOOK_RETRY"),
+        ({"OUTLAST_WEBHOOK_RETRY": "1,nan"}, "OUTLAST_WEBHOOK_RETRY"),
+        ({"OUTLAST_MEMORY_LIMIT_MB": "-1"}, "OUTLAST_MEMORY_LIMIT_MB"),
+        ({"OUTLAST_MEMORY_LIMIT_MB": "64"}, "OUTLAST_MEMORY_LIMIT_MB"),
+        ({"OUTLAST_AGENT_ROOT": "nowhere"}, "OUTLAST_AGENT_ROOT"),
+        ({"OUTLAST_PUBLIC_URL": "agents.example.com"}, "OUTLAST_PUBLIC_URL"),
+        ({"OUTLAST_PUBLIC_URL": "https://agents.example.com/?a=b"}, "OUTLAST_PUBLIC_URL"),
+        ({"OUTLAST_PUBLIC_URL": "https://[agents/"}, "OUTLAST_PUBLIC_URL"),
     ],
 )
 def test_a_wrong_setting_is_named(env: dict[str, str], named: str) -> None:
@@ -76,6 +87,34 @@ def test_a_wrong_file_is_named(text: str) -> None:
 
     with pytest.raises(ConfigError, match=r"outlast\.toml"):
         load({})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[agents.good]\nfunction = "m:f"\n[agents.bad]\nfunctoin = "m:f"', r"\[agents\.bad\]"),
+        ('[agents]\nbad = "m:f"', r"\[agents\.bad\]"),
+        ('[mcp.bad]\nargs = "x"', r"\[mcp\.bad\]"),
+        ('agents = "bad"', "agents"),
+    ],
+)
+def test_a_wrong_table_of_the_file_is_named(text: str, named: str) -> None:
+    Path("outlast.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=named):
+        load({})
+
+
+@pytest.mark.parametrize("option", ["data_dir", "agent_root"])
+def test_an_empty_folder_name_does_not_mean_the_working_directory(option: str) -> None:
+    with pytest.raises(ConfigError, match=option):
+        load({}, **{option: ""})
+
+
+def test_no_grace_and_no_memory_limit_can_be_asked_for() -> None:
+    settings = load({"OUTLAST_GRACE_S": "0", "OUTLAST_STOP_GRACE_S": "0", "OUTLAST_MEMORY_LIMIT_MB": "0"})
+
+    assert (settings.grace_s, settings.stop_grace_s, settings.memory_limit_mb) == (0, 0, 0)
 
 
 def test_a_key_that_would_be_lost_in_a_migration_refuses_to_start() -> None:
