@@ -17,8 +17,11 @@ SEED = 20_261_122
 AGENT = """
 import time
 
+from outlast.runs import Progress
+
 def work(prompt, run):
     for step in range(5):
+        run.progress(Progress(percentage=20.0 * step))
         time.sleep(0.15)
         run.log(f"step {step}")
     return prompt
