@@ -1,6 +1,8 @@
 """Measure Outlast beside PraisonAI's jobs server and a bare ceiling: `make bench`, or `make bench ARGS=--quick`."""
 
 import argparse
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +30,8 @@ SCENARIOS: dict[str, Callable[[Scale, Path], list[Row]]] = {
 def main() -> None:
     """Run the scenarios one after another; print each figure when it is there and the tables at the end."""
     asked = _arguments()
+    # A bench that is told to stop ends its servers too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     scale: Scale = QUICK if asked.quick else FULL
     peer.install()
     folder = peer.FOLDER / "data"
