@@ -81,6 +81,12 @@ class SqliteStore:
         self._own()
         try:
             self._open_connections()
+        except sqlite3.Error as error:
+            self._disown()
+            raise ConfigError(
+                f"The runs in {self.path} cannot be opened: {error}. If they cannot be had back, move the file away or "
+                "name another folder with --data-dir or OUTLAST_DATA_DIR."
+            ) from error
         except BaseException:
             self._disown()
             raise
