@@ -42,7 +42,15 @@ def _remember_url(ctx: click.Context, _param: click.Parameter, value: str | None
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the server's JSON, and nothing else.")
-run_id = click.argument("run_id", metavar="RUN_ID")
+
+
+def _not_blank(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not value.strip():  # "$ID" of a submit that failed; as a path it would mean all runs
+        raise click.BadParameter("It is empty.")
+    return value
+
+
+run_id = click.argument("run_id", metavar="RUN_ID", callback=_not_blank)
 wait_timeout = click.option(
     "--wait-timeout",
     type=click.FloatRange(min=0),

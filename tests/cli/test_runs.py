@@ -194,3 +194,11 @@ def test_nobody_at_home_is_exit_4_and_says_how_to_start_a_server(outlast: Outlas
 
 def test_an_address_that_is_none_is_exit_2(outlast: Outlast) -> None:
     assert outlast("status", RUN, "--api-url", "localhost:8005").code == 2
+
+
+@pytest.mark.parametrize("command", ["status", "result", "stream", "cancel", "delete"])
+def test_an_empty_run_id_is_refused_here(server: ScriptedServer, outlast: Outlast, command: str) -> None:
+    done = outlast(command, " ")
+
+    assert done.code == 2
+    assert "RUN_ID" in done.err
