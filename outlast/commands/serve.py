@@ -8,6 +8,8 @@ from outlast import config
 from outlast.commands import exits
 from outlast.errors import ConfigError, OutlastError
 
+_STDERR = 2
+
 
 class _Unshown(click.Argument):
     """An argument that is understood but not advertised."""
@@ -47,6 +49,7 @@ def command(**overrides: str | int | None) -> int:
 
     Every other setting is an environment variable or a key in outlast.toml; docs/settings.md lists them.
     """
+    _have_standard_streams()
     try:
         settings = config.load(os.environ, **overrides)
         from outlast.app import serve  # takes a second; a wrong option or setting is said before that
@@ -57,3 +60,10 @@ def command(**overrides: str | int | None) -> int:
     except OutlastError as error:
         exits.say(error.detail)
         return exits.USAGE if isinstance(error, ConfigError) else exits.FAILED
+
+
+def _have_standard_streams() -> None:
+    """Where a server is started without them, a socket of its own would take their place, and be printed to."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

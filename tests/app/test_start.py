@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.live import Live, free_port
+from tests.live import Live, free_port, wait_until
 
 
 def _outlast(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -67,6 +68,40 @@ def test_a_store_that_is_not_there_yet_is_not_silently_another(tmp_path: Path) -
 
     assert ended.returncode == 2
     assert "no PostgreSQL store" in ended.stderr
+
+
+def test_runs_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
+    (tmp_path / "outlast.db").write_bytes(b"not a database " * 100)
+
+    ended = _serve(tmp_path, "--data-dir", str(tmp_path))
+
+    assert ended.returncode == 1
+    assert "outlast.db cannot be opened: file is not a database." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_server_started_without_standard_streams_has_nothing_else_in_their_place(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "outlast", "serve", "--port", str(port), "--data-dir", str(tmp_path)]
+    server = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=tmp_path)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            wait_until(lambda: _is_ready(http), 20, lambda: "the server to be ready")
+        found = [Path(f"/proc/{server.pid}/fd/{descriptor}").readlink() for descriptor in range(3)]
+        server.terminate()
+
+        assert found == [Path(os.devnull)] * 3
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+        server.wait(10)
+
+
+def _is_ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/ready").is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.slow
