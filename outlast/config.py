@@ -60,6 +60,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shared_concurrency: int = 1000
     shared_hosts: int = 1
     """Asyncio processes that carry shared attempts."""
+    worker_name: str | None = None
+    """What people call this worker; the host's name unless it is set."""
+    queues: tuple[str, ...] = ()
+    """The queues this worker serves; none named means all of them."""
     default_timeout_s: int = 3600
     max_timeout_s: int = 86_400
     grace_s: float = 30.0
@@ -80,7 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.openai_api_key or self.openai_base_url or self.model)
 
 
-_LISTS = frozenset({"api_keys", "webhook_allow", "webhook_retry", "cors_origins"})
+_LISTS = frozenset({"api_keys", "webhook_allow", "webhook_retry", "cors_origins", "queues"})
 _TABLES = {"agents": AgentConfig, "mcp": McpServer}
 _VARIABLES = {
     name: name.upper() if name.startswith("openai_") else f"OUTLAST_{name.upper()}"

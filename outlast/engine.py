@@ -4,13 +4,14 @@ A verb is decide (pure, in `lifecycle`) and apply (one transaction, in the store
 gateway, dashboard and command line call verbs; none of them writes a status.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from outlast.clock import Clock, Ids
-from outlast.errors import RunNotFound, RunNotSucceeded
+from outlast.errors import RunNotFound, RunNotSucceeded, StoreUnavailable
 from outlast.lifecycle import (
     Append,
     Cancel,
@@ -25,6 +26,7 @@ from outlast.lifecycle import (
     Wait,
     Wake,
 )
+from outlast.relay import Relay
 from outlast.runs import (
     Body,
     Caller,
@@ -51,11 +53,13 @@ from outlast.store.protocol import (
     Offer,
     Page,
     RunFilter,
+    Rung,
     Store,
     Submit,
     Submitted,
 )
 from outlast.wakeups import Wakeups, Watch
+from outlast.workers import WorkerCard, WorkerSeen
 
 MAX_RESULT = 32 * 1024 * 1024
 """Bytes of JSON a result may have; a larger one fails its run."""
@@ -90,7 +94,26 @@ class Engine:
         self._clock = clock
         self._ids = Ids(clock)
         self.wakeups = Wakeups()
+        self.relay = Relay(self.wakeups, store.tell, clock)
         store.on_commit = self.wakeups.publish
+        store.on_rung = self._rung
+        store.on_told = self.relay.hear
+        self._looking: asyncio.Task[None] | None = None
+
+    def _rung(self, rungs: Sequence[Rung]) -> None:
+        if rungs:
+            self.wakeups.rung(rungs)
+        elif self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        """Some commits of other processes may not have been heard of."""
+        self.relay.ask_again()
+        try:
+            seqs = await self._store.seqs(list(self.wakeups.watches))
+        except StoreUnavailable:
+            return  # it is said again in a second
+        self.wakeups.missed(seqs)
 
     # What clients do.
 
@@ -172,6 +195,8 @@ class Engine:
 
     def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
         """Follow a run: enter it, read the run's state, then wait; so nothing falls between."""
+        if tokens:
+            self.relay.ask([run_id])
         return self.wakeups.watch(run_id, tokens=tokens)
 
     async def wait(
@@ -182,7 +207,8 @@ class Engine:
             run = await self.get(caller, run_id)
             deadline = self._clock.monotonic() + timeout_s
             while not (run.is_final or give_up()) and await watch.wait(deadline - self._clock.monotonic()):
-                run = watch.run or run
+                stale = watch.take_stale()
+                run = await self.get(caller, run_id) if stale else watch.run or run
         return run
 
     # What workers do. Each write carries its attempt's id and raises `Fenced` when that no longer holds the run.
@@ -191,9 +217,21 @@ class Engine:
         """Take ready runs, each under a fresh attempt, in queue order."""
         return await self._store.claim(offer)
 
-    async def beat(self, worker_id: str, lease_s: float) -> bool:
+    async def beat(self, worker_id: str, lease_s: float, card: WorkerCard = WorkerCard()) -> bool:  # noqa: B008
         """Renew the worker's lease; False when it had run out: its attempts are no longer its own."""
-        return await self._store.beat(worker_id, round(lease_s * 1000))
+        return await self._store.beat(worker_id, round(lease_s * 1000), msgspec.json.encode(card))
+
+    async def head(self, run_id: str) -> Run | None:
+        """The run as it is now, null if it is deleted."""
+        return await self._store.run(run_id)
+
+    async def held(self, worker_id: str) -> frozenset[str]:
+        """The attempts that still hold their runs for this worker."""
+        return await self._store.held(worker_id)
+
+    async def workers(self) -> Sequence[WorkerSeen]:
+        """Who works on this store, and on which runs."""
+        return await self._store.workers()
 
     async def retire(self, worker_id: str) -> None:
         """The worker has ended and holds nothing."""

@@ -1,17 +1,21 @@
 """Who is told what, in this process, after a commit: streams, waiters, the worker, the webhook deliverer.
 
+Commits of this process come with all they changed; of those of other processes it is only known that they were, so
+whoever hears of one has to ask the store.
+
 Nothing here is durable and nothing may be relied on for correctness: a wake-up that is lost costs time, never a
 run. Everything happens on the event loop's thread.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from outlast.lifecycle import Transition
 from outlast.runs import AttemptEnd, Event, Run, RunState
+from outlast.store.protocol import Rung
 
 BACKLOG = 512
 """Events and token deltas a watcher may fall behind by; what it missed of the events, the store still has."""
@@ -50,6 +54,7 @@ class Watch:
         self.wants_tokens = tokens
         self.run: Run | None = None
         """The newest head heard of, null before the first change."""
+        self._is_stale = False
         self._events: deque[Event] = deque(maxlen=BACKLOG)
         self._tokens: deque[str] = deque(maxlen=BACKLOG)
 
@@ -63,7 +68,7 @@ class Watch:
         watches = self._wakeups.watches
         watches[self.run_id].discard(self)
         if not watches[self.run_id]:
-            del watches[self.run_id]
+            self._wakeups.forget(self.run_id)
 
     def hear(self, run: Run, events: Sequence[Event]) -> None:
         self.run = run
@@ -77,6 +82,16 @@ class Watch:
     def hear_nothing(self) -> None:
         """Wake the reader without news: the server is about to close its stream."""
         self._bell.ring()
+
+    def hear_of_change(self) -> None:
+        """The run was changed by another process: `run` and the events heard are no longer the newest."""
+        self._is_stale = True
+        self._bell.ring()
+
+    def take_stale(self) -> bool:
+        """Whether the store has to be asked for what is new since the last call."""
+        was_stale, self._is_stale = self._is_stale, False
+        return was_stale
 
     def take_events(self) -> list[Event]:
         """What was heard since the last call. A gap in the numbers means: ask the store."""
@@ -106,6 +121,10 @@ class Wakeups:
         """A run became ready to claim."""
         self.outbox = Bell()
         """A webhook notice was written."""
+        self.doubt = Bell()
+        """A run may have been taken from this worker without a word of its own."""
+        self._seqs: dict[str, int] = {}
+        """The number of the last event heard of, for runs that are watched."""
         self.watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self._attempts: dict[str, OnFenced] = {}
         self._untold: dict[str, Run] = {}
@@ -113,6 +132,11 @@ class Wakeups:
     def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
         """Follow one run; use as a context manager, and read the store's state inside it, not before."""
         return Watch(self, run_id, tokens=tokens)
+
+    def forget(self, run_id: str) -> None:
+        """Nobody watches the run any more."""
+        del self.watches[run_id]
+        self._seqs.pop(run_id, None)
 
     def guard(self, attempt_id: str, on_fenced: OnFenced) -> None:
         """Call `on_fenced` once if the run is taken from this attempt by someone else (a cancel, a lost lease).
@@ -132,8 +156,10 @@ class Wakeups:
         """Tell everybody about committed transitions, in their order."""
         for transition in transitions:
             run = transition.run
-            for watch in self.watches.get(run.id, ()):
-                watch.hear(run, transition.events)
+            if run.id in self.watches:
+                self._seqs[run.id] = run.seq
+                for watch in self.watches[run.id]:
+                    watch.hear(run, transition.events)
             if run.state is RunState.QUEUED and run.ready:
                 self.work.ring()
             if transition.notice is not None:
@@ -141,11 +167,37 @@ class Wakeups:
             if transition.attempt is not None and transition.attempt.end in _TAKEN:
                 self._tell_attempt(transition.attempt.id, run)
 
+    def rung(self, rungs: Sequence[Rung]) -> None:
+        """Tell everybody whom it concerns that other processes have changed runs."""
+        for rung in rungs:
+            for watch in self.watches.get(rung.run_id, ()):
+                watch.hear_of_change()
+            if rung.is_ready:
+                self.work.ring()
+            if rung.has_notice:
+                self.outbox.ring()
+            if rung.taken_from in self._attempts:
+                self.doubt.ring()
+
+    def missed(self, seqs: Mapping[str, int]) -> None:
+        """Some rungs may not have come: look for work, and compare what is watched with the store's event numbers."""
+        for bell in (self.work, self.outbox, self.doubt):
+            bell.ring()
+        for run_id, seq in seqs.items():
+            if run_id in self.watches and self._seqs.get(run_id) != seq:
+                self._seqs[run_id] = seq
+                for watch in self.watches[run_id]:
+                    watch.hear_of_change()
+
     def publish_token(self, run_id: str, text: str) -> None:
         """A piece of model output, for whoever watches right now."""
         for watch in self.watches.get(run_id, ()):
             if watch.wants_tokens:
                 watch.hear_token(text)
+
+    def wanting_tokens(self) -> list[str]:
+        """The runs whose deltas somebody watches."""
+        return [run_id for run_id, watches in self.watches.items() if any(w.wants_tokens for w in watches)]
 
     def wake_all(self) -> None:
         """Let every watcher look up: the server is draining."""

@@ -119,10 +119,13 @@ class _Reader:
         if self._is_over():
             return
         tokens = self._watch.take_tokens()
+        is_stale = self._watch.take_stale()
         events = [event for event in self._watch.take_events() if event.seq > self._after]
         if tokens:
             await push(self._send, b"".join(_token(text, named=self._stream.named) for text in tokens))
-        if events:
+        if is_stale:
+            await self._catch_up()
+        elif events:
             await (self._deliver(events) if events[0].seq == self._after + 1 else self._catch_up())
         elif not tokens:
             await push(self._send, b": alive\n\n")

@@ -4,6 +4,9 @@ Every write is all or nothing, and is durable before its call returns: writes th
 commit. A write that is refused (by `lifecycle.decide`, or by an idempotency key) changes nothing, for itself or
 for those it shared the commit with. When the store cannot commit, the call raises `StoreUnavailable` and nothing
 of it happened. After each commit, and before the calls return, `on_commit` hears the transitions in order.
+
+Where several processes share a store, each hears of the others' commits through `on_rung`, soon but not surely: what a
+rung says is a reason to look, never the truth.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,7 +15,8 @@ from typing import Protocol
 import msgspec
 
 from outlast.lifecycle import Command, Transition
-from outlast.runs import Body, Event, Isolation, Notice, Run, RunStatus
+from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
+from outlast.workers import WorkerSeen
 
 INLINE_MAX = 64 * 1024
 """Bytes up to which a request or a result stands in the run's own row; larger ones go to the blobs first."""
@@ -24,6 +28,25 @@ RECEIVER_SHARE = 8
 """Webhook notices of one receiver that are claimed at once."""
 
 OnCommit = Callable[[Sequence[Transition]], None]
+
+
+class Rung(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """That another process changed a run, and what of it concerns more than its readers."""
+
+    run_id: str
+    is_ready: bool = False
+    """It can be claimed."""
+    has_notice: bool = False
+    """Its webhook notice is in the outbox."""
+    taken_from: str | None = None
+    """The attempt that it was taken from by someone else."""
+
+
+OnRung = Callable[[Sequence[Rung]], None]
+OnTold = Callable[[bytes], None]
+
+TOLD_MAX = 7000
+"""Bytes that can be told at once."""
 
 
 class Submit(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +70,8 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     kind: Isolation
     runners: frozenset[str]
     limit: int
+    queues: frozenset[str] | None = None
+    """The queues it serves, null for all of them."""
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +118,11 @@ class Store(Protocol):
     """One place where runs are kept. All methods are called on one event loop."""
 
     on_commit: OnCommit
+    on_rung: OnRung
+    """Hears what other processes committed. An empty list means that something may have been missed: look at
+    everything that matters. It also comes every second or so, and never where the store has one process."""
+    on_told: OnTold
+    """Hears what other processes `tell`."""
 
     async def open(self) -> None:
         """Own the store and bring its schema up to date; `StoreOwned` if another server has it."""
@@ -122,8 +152,11 @@ class Store(Protocol):
         """Keep bytes under their SHA-256, which is returned; the same bytes are kept once per tenant."""
         ...
 
-    async def beat(self, worker_id: str, lease_ms: int) -> bool:
-        """Renew a worker's lease from now; False if it had run out and its runs were taken away."""
+    async def beat(self, worker_id: str, lease_ms: int, card: Json = b"{}") -> bool:
+        """Renew a worker's lease from now; False if it had run out and its runs were taken away.
+
+        `card` is its `WorkerCard`, kept with the lease.
+        """
         ...
 
     async def retire(self, worker_id: str) -> None:
@@ -135,6 +168,18 @@ class Store(Protocol):
 
         Called every second or so; each call also clears away a little of what deleted runs left.
         """
+        ...
+
+    def tell(self, message: bytes) -> None:
+        """Say something to every other process on this store, soon. It may be lost; at most `TOLD_MAX` bytes."""
+        ...
+
+    async def held(self, worker_id: str) -> frozenset[str]:
+        """The attempts through which the worker holds runs."""
+        ...
+
+    async def workers(self) -> list[WorkerSeen]:
+        """The workers that hold a lease, and those lost within the last day, oldest first."""
         ...
 
     async def due_notices(self, limit: int, busy: Collection[str] = ()) -> list[Delivery]:
@@ -155,6 +200,10 @@ class Store(Protocol):
 
     async def run(self, run_id: str) -> Run | None:
         """The run's head."""
+        ...
+
+    async def seqs(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+        """The number of each run's last event, of those that are there."""
         ...
 
     async def request(self, run_id: str) -> bytes | None:

@@ -114,7 +114,7 @@ class Attempt:
                 if math.isfinite(frame.progress.percentage):
                     self.recorder.progress(_sane(frame.progress))
             case Token():
-                self._desk.engine.wakeups.publish_token(self.run.id, frame.text)
+                self._desk.engine.relay.publish(self.run.id, frame.text)
             case _:
                 pass  # the process's own business
 
@@ -142,12 +142,12 @@ class Attempt:
 
     # What others decide over it.
 
-    def fenced(self, run: Run) -> None:
-        """The run was taken from this attempt: write nothing, stop the agent.
+    def fenced(self, run: Run | None) -> None:
+        """The run (null: it is deleted) was taken from this attempt: write nothing, stop the agent.
 
         Also heard when we have just lost it ourselves, or while our own word on it is being written.
         """
-        self._end_access(run)
+        self._end_access(cut=run is None or run.is_final)
         if not self._decided:
             self._decided = True
             self._discard_events()
@@ -178,7 +178,7 @@ class Attempt:
         """The lease is lost or about to be: stop the agent now, write nothing."""
         self._decided = True
         self._discard_events()
-        self._end_access(None)
+        self._end_access(cut=False)
         self._stop(0)
 
     def _over(self) -> None:
@@ -193,10 +193,10 @@ class Attempt:
         if not self._gone and self.place is not None:
             self.place.stop(self.id, grace_s=grace_s)
 
-    def _end_access(self, run: Run | None) -> None:
+    def _end_access(self, *, cut: bool) -> None:
         """Take the model away; its calls in flight are cut if the run has ended and nobody waits for them."""
         if self.has_model:
-            self._desk.access.revoke(self.id, cut=run is not None and run.is_final)
+            self._desk.access.revoke(self.id, cut=cut)
 
     # How it is written.
 
@@ -228,7 +228,7 @@ class Attempt:
             log.error("the end of an attempt could not be written", exc=error, run_id=self.run.id)
             words = "Outlast could not store the run's outcome; its log says why."
             run = await self._desk.lease.insist(lambda: self._fail(RunError("internal_error", words)))
-        self._end_access(run)
+        self._end_access(cut=run is not None and run.is_final)
 
     def _write_outcome(self, loss: Cause) -> Awaitable[Run]:
         match self.outcome:

@@ -13,6 +13,7 @@ from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
 from outlast.worker import marks, processes
 from outlast.worker.lease import Lease
+from outlast.workers import WorkerCard
 
 BEATS_PER_LEASE = 3
 RETRY_S = 0.25
@@ -36,6 +37,7 @@ class Beater:
         lease: Lease,
         clock: Clock,
         worker_id: Callable[[], str],
+        card: Callable[[], WorkerCard],
         on_change: Callable[[bool], None],
     ) -> None:
         """`on_change` hears whether the lease is held; when it is not, the worker's id is of no use any more."""
@@ -43,6 +45,7 @@ class Beater:
         self._lease = lease
         self._clock = clock
         self._worker_id = worker_id
+        self._card = card
         self._on_change = on_change
         self._margin_s = min(MARGIN_S, lease.lease_s / 4)
 
@@ -57,7 +60,7 @@ class Beater:
         asked_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(RETRY_S, self._lease.left_s - self._margin_s)):
-                is_ours = await self._engine.beat(self._worker_id(), self._lease.lease_s)
+                is_ours = await self._engine.beat(self._worker_id(), self._lease.lease_s, self._card())
         except (StoreUnavailable, TimeoutError):
             if self._lease.is_held and self._lease.left_s <= self._margin_s:
                 self._lost("it could not be renewed")

@@ -7,6 +7,7 @@ it dies, the lease ends and its runs are taken up again.
 import asyncio
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections import deque
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from outlast import telemetry
+from outlast import __version__, telemetry
 from outlast.clock import Clock, random_id
 from outlast.config import Settings
 from outlast.engine import Engine
@@ -34,6 +35,7 @@ from outlast.worker.isolated import Isolated
 from outlast.worker.janitor import Beater
 from outlast.worker.lease import Lease
 from outlast.worker.logs import LINES_PER_S
+from outlast.workers import WorkerCard
 
 POLL_S = 5.0
 """The queue is looked at so often even if no bell rings."""
@@ -73,9 +75,10 @@ class Worker:
         self._runners = runners
         self._access = access
         self._clock = clock
+        self._queues = frozenset(settings.queues) or None
         self._agent_root = str(settings.agent_root.resolve())
         self._lease = Lease(clock, settings.lease_s)
-        self._beater = Beater(engine, self._lease, clock, lambda: self.id, self._lease_changed)
+        self._beater = Beater(engine, self._lease, clock, lambda: self.id, self._card, self._lease_changed)
         self._desk = Desk(
             engine, access, self._lease, clock, stop_grace_s=settings.stop_grace_s, on_over=self._over
         )
@@ -143,6 +146,7 @@ class Worker:
             self._loop_of(partial(janitor.every, janitor.GLANCE_S, self._end_overdue)),
             self._loop_of(partial(janitor.every, janitor.TICK_S, self._tick)),
             self._loop_of(self._pass_on_bell),
+            self._loop_of(self._check_held),
         ]
 
     def _loop_of(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -202,7 +206,9 @@ class Worker:
         if limit <= 0 or self._is_draining or not self._lease.is_held:
             return False
         try:
-            claimed = await self._engine.claim(Offer(self.id, kind, frozenset(self._runners), limit))
+            claimed = await self._engine.claim(
+                Offer(self.id, kind, frozenset(self._runners), limit, self._queues)
+            )
         except StoreUnavailable:
             await asyncio.sleep(AWAY_S)
             return True
@@ -301,6 +307,31 @@ class Worker:
             self._not_started(attempt, error)
 
     # Watching.
+
+    async def _check_held(self) -> None:
+        """Another process may have taken runs from here without our hearing which: ask the store, stop those."""
+        while True:
+            await self._engine.wakeups.doubt.wait()
+            before = list(self.attempts.values())
+            held = await self._engine.held(self.id)
+            for attempt in before:
+                if attempt.id not in held and not attempt.is_decided:
+                    attempt.fenced(await self._engine.head(attempt.run.id))
+
+    def _card(self) -> WorkerCard:
+        settings = self._settings
+        return WorkerCard(
+            name=settings.worker_name or socket.gethostname(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            runners=tuple(sorted(self._runners)),
+            queues=settings.queues or None,
+            has_model=settings.model is not None,
+            shared=settings.shared_concurrency,
+            isolated=settings.concurrency,
+            is_draining=self._is_draining,
+        )
 
     def _end_overdue(self) -> None:
         now = self._clock.monotonic()

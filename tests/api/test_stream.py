@@ -222,7 +222,7 @@ async def test_tokens_are_live_unnumbered_and_only_for_those_who_ask(served: Ser
     async with opened(served, job_id, "?tokens=1") as asking, opened(served, job_id) as other:
         for reader in (asking, other):
             assert [(await reader.next()), (await reader.next())]
-        served.engine.wakeups.publish_token(job_id, "Once \u2028 upon\n")
+        served.engine.relay.publish(job_id, "Once \u2028 upon\n")
         token = await asking.next()
         await served.engine.succeed(run, attempt_id, b"1")
         ends = [await asking.rest(), await other.rest()]

@@ -23,6 +23,7 @@ from outlast.runs import (
     Usage,
 )
 from outlast.store.protocol import INLINE_MAX, RECEIVER_SHARE, Offer, Page, RunFilter, Store
+from outlast.workers import WorkerCard
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
 LOG = Draft(EventKind.LOG, b'{"message":"hello"}')
@@ -118,6 +119,41 @@ async def test_only_offered_kinds_and_runners_are_claimed(engine: Engine) -> Non
     assert await engine.claim(Offer(WORKER, Isolation.ISOLATED, frozenset({"other"}), 1)) == []
     (claimed,) = await engine.claim(Offer(WORKER, Isolation.ISOLATED, frozenset({"echo"}), 1))
     assert claimed.run.id == isolated.id
+
+
+async def test_a_worker_claims_from_the_queues_it_serves(engine: Engine) -> None:
+    run = await submit(engine)
+    offer = Offer(WORKER, Isolation.SHARED, frozenset({"echo"}), 1, queues=frozenset({"slow", "night"}))
+    await engine.beat(WORKER, 30)
+
+    assert await engine.claim(offer) == []
+    (claimed,) = await engine.claim(msgspec.structs.replace(offer, queues=frozenset({"default", "night"})))
+    assert claimed.run.id == run.id
+
+
+async def test_a_worker_is_seen_with_its_card_and_its_runs(engine: Engine, clock: FakeClock) -> None:
+    card = WorkerCard(name="w1", host="here", pid=7, queues=("default",), shared=5)
+    assert await engine.beat(WORKER, 30, card)
+    run, attempt_id = await running(engine)
+    assert await engine.beat(WORKER, 30, card)
+
+    (seen,) = await engine.workers()
+
+    assert (seen.id, seen.card, seen.runs, seen.is_live) == (WORKER, card, (run.id,), True)
+    assert seen.lease_until == seen.started_at + 30_000
+    assert await engine.held(WORKER) == {attempt_id}
+    assert await engine.held("another") == frozenset()
+    clock.advance(31)
+    await engine.recover()
+    (lost,) = await engine.workers()
+    assert (lost.is_live, lost.runs) == (False, ())
+
+
+async def test_event_numbers_of_many_runs_are_asked_for_at_once(engine: Engine, store: Store) -> None:
+    started, _ = await running(engine)
+    queued = await submit(engine)
+
+    assert await store.seqs([queued.id, started.id, "run_unknown"]) == {queued.id: 1, started.id: 2}
 
 
 async def test_events_are_numbered_without_gaps_under_concurrency(engine: Engine) -> None:

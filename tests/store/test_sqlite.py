@@ -171,7 +171,7 @@ def test_a_set_wise_write_covers_every_row_once(n: int) -> None:
 
 
 HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {
-    "select_ready": ("isolated", '["echo"]', 10),
+    "select_ready": ("isolated", '["echo"]', '["default"]', 10),
     "select_due": (0,),
     "select_orphans": (0,),
     "select_head": ("r",),

@@ -10,6 +10,7 @@ from outlast.clock import SystemClock
 from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
 from outlast.runs import EventKind, Isolation, RunState
+from outlast.workers import WorkerCard
 from tests.worker.conftest import ME, Bench, until
 
 KINDS = pytest.mark.parametrize("kind", list(Isolation))
@@ -146,10 +147,10 @@ class Away(Engine):
 
     is_away = False
 
-    async def beat(self, worker_id: str, lease_s: float) -> bool:
+    async def beat(self, worker_id: str, lease_s: float, card: WorkerCard = WorkerCard()) -> bool:  # noqa: B008
         if self.is_away:
             raise StoreUnavailable("The store is away.")
-        return await super().beat(worker_id, lease_s)
+        return await super().beat(worker_id, lease_s, card)
 
 
 async def test_a_worker_that_cannot_renew_its_lease_stops_its_agents_before_it_ends(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from outlast.store import rows
 from outlast.store.plan import KeyPlace, Plan, key_places
 from outlast.store.protocol import Claimed, Offer, Submit
 from outlast.store.queries import Row, query, statements
-from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover
+from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover, names
 
 LOST_KEPT_MS = 24 * 3600 * 1000
 """How long a lost worker is remembered: for as long as it might come back and ask."""
@@ -82,8 +82,9 @@ class Transaction:
         return keys
 
     def _claim(self, offer: Offer) -> list[Claimed]:
-        runners = msgspec.json.encode(sorted(offer.runners)).decode()
-        found = self._db.execute(_head("select_ready"), (offer.kind.value, runners, offer.limit)).fetchall()
+        queues = None if offer.queues is None else names(offer.queues)
+        wanted = (offer.kind.value, names(offer.runners), queues, offer.limit)
+        found = self._db.execute(_head("select_ready"), wanted).fetchall()
         self._plan.know(rows.read(row) for row in found)
         claimed: list[Claimed] = []
         for row in found:

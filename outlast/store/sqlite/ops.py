@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from outlast.lifecycle import Command
-from outlast.runs import Body, Notice
+from outlast.runs import Body, Json, Notice
 from outlast.store.protocol import RECEIVER_SHARE, Delivery, Offer, Submit
 from outlast.store.queries import Value, query
 
@@ -35,11 +35,11 @@ Do = Callable[[sqlite3.Connection, int], Answer]
 Op = Submit | Apply | Offer | Recover | Do
 
 
-def beat(worker_id: str, lease_ms: int) -> Do:
+def beat(worker_id: str, lease_ms: int, card: Json) -> Do:
     """Whether the worker's lease was renewed."""
 
     def do(db: sqlite3.Connection, now: int) -> bool:
-        row = db.execute(query(PACKAGE, "beat"), (worker_id, now, now + lease_ms)).fetchone()
+        row = db.execute(query(PACKAGE, "beat"), (worker_id, now, now + lease_ms, card)).fetchone()
         return row is not None
 
     return do
@@ -55,9 +55,9 @@ def put_blob(tenant: str, data: bytes) -> tuple[bytes, Do]:
     return digest, do
 
 
-def names(receivers: Collection[str]) -> str:
+def names(some: Collection[str]) -> str:
     """A set of names as one SQL parameter."""
-    return msgspec.json.encode(list(receivers)).decode()
+    return msgspec.json.encode(list(some)).decode()
 
 
 def claim_notices(limit: int, busy: Collection[str]) -> Do:

@@ -10,16 +10,18 @@ import builtins
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from outlast.clock import Clock
 from outlast.errors import ConfigError, StoreOwned, StoreUnavailable
 from outlast.lifecycle import Command, Transition
-from outlast.runs import Event, EventKind, Run, RunStatus
+from outlast.runs import Event, EventKind, Json, Run, RunStatus
 from outlast.store import rows
 from outlast.store.migrate import CODE_VERSION, pending
 from outlast.store.protocol import (
@@ -29,6 +31,8 @@ from outlast.store.protocol import (
     Listing,
     Offer,
     OnCommit,
+    OnRung,
+    OnTold,
     Page,
     RunFilter,
     Submit,
@@ -47,6 +51,7 @@ from outlast.store.sqlite.ops import (
 )
 from outlast.store.sqlite.sweep import Sweep
 from outlast.store.sqlite.writer import Writer
+from outlast.workers import WorkerCard, WorkerSeen
 
 OLDEST_SQLITE = (3, 37, 0)
 HEADS_MAX = 10_000
@@ -72,6 +77,8 @@ class SqliteStore:
         self._lock: int | None = None
         self.path = data_dir / "outlast.db"
         self.on_commit: OnCommit = lambda transitions: None
+        self.on_rung: OnRung = lambda rungs: None
+        self.on_told: OnTold = lambda message: None
         self._sweep = Sweep()
 
     async def open(self) -> None:
@@ -166,8 +173,8 @@ class SqliteStore:
         await self._writer.do(write)
         return digest
 
-    async def beat(self, worker_id: str, lease_ms: int) -> bool:
-        return _as(bool, await self._writer.do(beat(worker_id, lease_ms)))
+    async def beat(self, worker_id: str, lease_ms: int, card: Json = b"{}") -> bool:
+        return _as(bool, await self._writer.do(beat(worker_id, lease_ms, card)))
 
     async def retire(self, worker_id: str) -> None:
         await self._writer.do(statement("retire", worker_id))
@@ -185,6 +192,9 @@ class SqliteStore:
         else:
             await self._writer.do(statement("delay_notice", notice_id, retry_at))
 
+    def tell(self, message: bytes) -> None:
+        """There is no other process."""
+
     # Reads.
 
     async def run(self, run_id: str) -> Run | None:
@@ -197,6 +207,10 @@ class SqliteStore:
         row = self._one(_head("select_head"), run_id)
         return None if row is None else rows.read(row)
 
+    async def seqs(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+        sql = query(PACKAGE, "select_seqs")
+        return dict(_available(lambda: self._reads.execute(sql, (names(run_ids),)).fetchall()))
+
     async def by_key(self, tenant: str, session: str, key: str) -> Run | None:
         row = self._one(_head("select_by_key"), tenant, session, key)
         return None if row is None else rows.read(row)
@@ -204,6 +218,16 @@ class SqliteStore:
     async def events(self, run_id: str, after: int, limit: int) -> builtins.list[Event]:
         found = _available(lambda: self._reads.execute(_events_sql(), (run_id, after, limit)).fetchall())
         return [Event(row[0], row[1], _KINDS[row[2]], row[3], row[4], row[5]) for row in found]
+
+    async def held(self, worker_id: str) -> frozenset[str]:
+        sql = query(PACKAGE, "select_held")
+        return frozenset(
+            row[0] for row in _available(lambda: self._reads.execute(sql, (worker_id,)).fetchall())
+        )
+
+    async def workers(self) -> builtins.list[WorkerSeen]:
+        found = _available(lambda: self._reads.execute(query(PACKAGE, "select_workers")).fetchall())
+        return [_worker(row) for row in found]
 
     async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
         row = self._one(query(PACKAGE, "next_notice_at"), names(busy))
@@ -278,6 +302,17 @@ def _available(read: Callable[[], T]) -> T:
         return read()
     except sqlite3.OperationalError as error:
         raise StoreUnavailable(f"The store could not be read: {error}. Try again.") from error
+
+
+def _worker(row: tuple) -> WorkerSeen:  # type: ignore[type-arg]  # columns of select_workers.sql
+    return WorkerSeen(
+        id=row[0],
+        card=msgspec.json.decode(row[1], type=WorkerCard),
+        started_at=row[2],
+        lease_until=row[3],
+        lost_at=row[4],
+        runs=tuple(msgspec.json.decode(row[5], type=list[str])),
+    )
 
 
 def _as(kind: type[T], answer: object) -> T:

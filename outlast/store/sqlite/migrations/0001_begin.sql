@@ -69,7 +69,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_tenant ON runs (tenant, id);
 CREATE INDEX runs_by_status ON runs (tenant, status, id);
 CREATE INDEX runs_by_session ON runs (tenant, session_id, id, status) WHERE session_id IS NOT NULL;
-CREATE INDEX runs_ready ON runs (kind, order_at, id, runner) WHERE ready = 1;
+CREATE INDEX runs_ready ON runs (kind, order_at, id, runner, queue) WHERE ready = 1;
 CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_by_worker ON runs (worker_id) WHERE worker_id IS NOT NULL;
 CREATE UNIQUE INDEX runs_by_key ON runs (tenant, idempotency_session, idempotency_key)
@@ -151,5 +151,6 @@ CREATE TABLE workers (
     id          TEXT    NOT NULL PRIMARY KEY,
     started_at  INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
-    lost_at     INTEGER
+    lost_at     INTEGER,
+    card        BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;

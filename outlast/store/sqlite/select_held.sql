@@ -1,0 +1,3 @@
+SELECT attempt_id
+FROM runs
+WHERE worker_id = ?

@@ -1,0 +1,40 @@
+"""What is known of the workers on a store: their leases, and what they say of themselves."""
+
+import msgspec
+
+
+class WorkerCard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a worker says of itself with every beat."""
+
+    name: str = ""
+    """What its operator calls it."""
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    runners: tuple[str, ...] = ()
+    queues: tuple[str, ...] | None = None
+    """The queues it serves, null for all of them."""
+    has_model: bool = False
+    """Whether a run that needs a model finds one there."""
+    shared: int = 0
+    """Places for shared attempts."""
+    isolated: int = 0
+    """Places for isolated attempts."""
+    is_draining: bool = False
+
+
+class WorkerSeen(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A worker as the store knows it."""
+
+    id: str
+    card: WorkerCard
+    started_at: int
+    lease_until: int
+    lost_at: int | None
+    """When it was found that its lease had ended, null while it lives."""
+    runs: tuple[str, ...]
+    """The ids of the runs that it holds."""
+
+    @property
+    def is_live(self) -> bool:
+        return self.lost_at is None
