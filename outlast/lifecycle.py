@@ -115,7 +115,7 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     run: Run
     events: tuple[Event, ...] = ()
     attempt: Attempt | None = None
-    """The attempt that starts or ends here."""
+    """The attempt that ends here."""
     result: Body | None = None
     notice: Notice | None = None
 
@@ -175,8 +175,7 @@ def _claim(run: Run, command: Command, now: int) -> Transition:
         unproven=run.unproven + 1,
         started_at=run.started_at if run.started_at is not None else now,
     )
-    attempt = Attempt(command.attempt_id, run.id, number, command.worker_id, now)
-    return _move(running, now, [_status(running, attempt=number)], attempt=attempt)
+    return _move(running, now, [_status(running, attempt=number)])
 
 
 def _append(run: Run, command: Command, now: int) -> Transition:

@@ -278,12 +278,15 @@ class AttemptEnd(StrEnum):
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One try at a run, by one worker, under one lease. Its random id is the fence."""
+    """One try at a run that has ended, by one worker, under one lease. Its random id was the fence.
+
+    The attempt that goes on is in its run's head and nowhere else.
+    """
 
     id: str
     run_id: str
     number: int
     worker_id: str
     started_at: int
-    ended_at: int | None = None
-    end: AttemptEnd | None = None
+    ended_at: int
+    end: AttemptEnd

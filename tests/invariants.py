@@ -24,15 +24,15 @@ BROKEN = {
         HAVING count(events.seq) <> runs.seq OR coalesce(max(events.seq), 0) <> runs.seq
             OR coalesce(min(events.seq), 1) <> 1
     """,
-    "only the attempt that holds a run is open": """
-        SELECT attempts.id FROM attempts JOIN runs ON runs.id = attempts.run_id
-        WHERE (attempts.ended_at IS NULL) <> (coalesce(runs.attempt_id, '') = attempts.id)
+    "the attempt that holds a run has not ended": """
+        SELECT attempts.id FROM attempts JOIN runs ON runs.id = attempts.run_id AND runs.attempt_id = attempts.id
     """,
-    "the attempts of a run are numbered from 1 to the head's": """
+    "the ended attempts of a run are numbered from 1 to the head's, or to the one before it that holds the run": """
         SELECT runs.id FROM runs
         LEFT JOIN attempts ON attempts.run_id = runs.id
-        GROUP BY runs.id, runs.attempt
-        HAVING count(attempts.id) <> runs.attempt OR coalesce(max(attempts.number), 0) <> runs.attempt
+        GROUP BY runs.id
+        HAVING count(attempts.id) <> runs.attempt - (runs.attempt_id IS NOT NULL)
+            OR coalesce(max(attempts.number), 0) <> count(attempts.id)
     """,
     "no event belongs to an attempt of another run": """
         SELECT events.run_id FROM events JOIN attempts ON attempts.id = events.attempt_id

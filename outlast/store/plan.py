@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from outlast.errors import IdempotencyConflict, RunNotFound
-from outlast.lifecycle import Claim, Command, Delete, Transition, birth, decide
+from outlast.lifecycle import Command, Delete, Transition, birth, decide
 from outlast.runs import Attempt, Body, Event, Notice, Run
 from outlast.store.protocol import Submit, Submitted
 
@@ -31,9 +31,8 @@ class Plan:
         self.changed: dict[str, Run] = {}
         self.deleted: dict[str, Run] = {}
         self.events: list[Event] = []
-        self.attempts: dict[str, Attempt] = {}
-        self.started: set[str] = set()
-        """Ids of the attempts that begin here; the others in `attempts` end here."""
+        self.attempts: list[Attempt] = []
+        """Those that end here; one that goes on is in its run's head."""
         self.results: dict[str, Body] = {}
         self.notices: list[Notice] = []
         self.counts: Counter[CounterKey] = Counter()
@@ -77,8 +76,6 @@ class Plan:
             self._forget(run)
         else:
             self._take(transition, run)
-            if isinstance(command, Claim):
-                self.started.add(command.attempt_id)
         return transition
 
     def _take(self, transition: Transition, before: Run | None) -> None:
@@ -87,7 +84,7 @@ class Plan:
         self.transitions.append(transition)
         self.events += transition.events
         if transition.attempt is not None:
-            self.attempts[transition.attempt.id] = transition.attempt
+            self.attempts.append(transition.attempt)
         if transition.result is not None:
             self.results[run.id] = transition.result
         if transition.notice is not None:

@@ -129,13 +129,13 @@ class Transaction:
         self._insert(
             "update_runs", [self._changed_row(r) for r in plan.changed.values() if r.id not in plan.born]
         )
-        self._insert("insert_attempts", [_attempt_row(plan, a) for a in plan.started])
-        ended = [
-            a for a in plan.attempts.values() if a.id not in plan.started and a.run_id not in plan.deleted
-        ]
         self._insert(
-            "end_attempts",
-            [(a.run_id, a.number, a.ended_at, a.end._value_ if a.end else None) for a in ended],
+            "insert_attempts",
+            [
+                (a.run_id, a.number, a.id, a.worker_id, a.started_at, a.ended_at, a.end._value_)
+                for a in plan.attempts
+                if a.run_id not in plan.deleted
+            ],
         )
         self._insert(
             "insert_events",
@@ -165,11 +165,6 @@ class Transaction:
     def _insert(self, name: str, values: Sequence[Row]) -> None:
         for sql, parameters in statements(PACKAGE, name, values):
             self._db.execute(sql, parameters)
-
-
-def _attempt_row(plan: Plan, attempt_id: str) -> Row:
-    a = plan.attempts[attempt_id]
-    return (a.id, a.run_id, a.number, a.worker_id, a.started_at, a.ended_at, a.end._value_ if a.end else None)
 
 
 def _notice_row(notice: Notice, now: int) -> Row:

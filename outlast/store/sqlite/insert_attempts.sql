@@ -1,2 +1,2 @@
-INSERT INTO attempts (id, run_id, number, worker_id, started_at, ended_at, "end")
+INSERT INTO attempts (run_id, number, id, worker_id, started_at, ended_at, "end")
 VALUES :rows

@@ -77,6 +77,7 @@ CREATE UNIQUE INDEX runs_by_key ON runs (tenant, idempotency_session, idempotenc
 CREATE INDEX runs_by_request_hash ON runs (request_hash) WHERE request_hash IS NOT NULL;
 CREATE INDEX runs_by_result_hash ON runs (result_hash) WHERE result_hash IS NOT NULL;
 
+-- Ended ones only: the attempt that goes on is in its run's row, so an attempt is written once.
 -- Found by its run: an index on the random id would touch another page for every attempt.
 CREATE TABLE attempts (
     run_id     TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -84,8 +85,8 @@ CREATE TABLE attempts (
     id         TEXT    NOT NULL,
     worker_id  TEXT    NOT NULL,
     started_at INTEGER NOT NULL,
-    ended_at   INTEGER,
-    "end"      TEXT CHECK (("end" IS NULL) = (ended_at IS NULL)),
+    ended_at   INTEGER NOT NULL,
+    "end"      TEXT    NOT NULL,
     PRIMARY KEY (run_id, number)
 ) STRICT, WITHOUT ROWID;
 
