@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from outlast.lifecycle import RULES, Delete, Rule
+from outlast.lifecycle import RULES, Rule
 from outlast.runs import RunState
+from outlast.transitions import Delete
 
 PAGE = Path(__file__).with_name("architecture.md")
 _DRAWN = re.compile(r"(?<=<!-- drawn by make docs -->\n).*?(?=<!-- end -->)", re.DOTALL)

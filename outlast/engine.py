@@ -12,20 +12,6 @@ import msgspec
 
 from outlast.clock import Clock, Ids
 from outlast.errors import RunNotFound, RunNotSucceeded, StoreUnavailable
-from outlast.lifecycle import (
-    Append,
-    Cancel,
-    Cause,
-    Command,
-    Delete,
-    Fail,
-    HandBack,
-    Lose,
-    Succeed,
-    Transition,
-    Wait,
-    Wake,
-)
 from outlast.relay import Relay
 from outlast.runs import (
     Body,
@@ -57,6 +43,20 @@ from outlast.store.protocol import (
     Store,
     Submit,
     Submitted,
+)
+from outlast.transitions import (
+    Append,
+    Cancel,
+    Cause,
+    Command,
+    Delete,
+    Fail,
+    HandBack,
+    Lose,
+    Succeed,
+    Transition,
+    Wait,
+    Wake,
 )
 from outlast.wakeups import Wakeups, Watch
 from outlast.workers import WorkerCard, WorkerSeen

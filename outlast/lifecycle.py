@@ -6,7 +6,6 @@ nothing else in Outlast changes a run. The diagram in docs/architecture.md is dr
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
@@ -22,11 +21,26 @@ from outlast.runs import (
     EventKind,
     Json,
     Notice,
-    Progress,
     Run,
     RunError,
     RunState,
-    Usage,
+)
+from outlast.transitions import (
+    Append,
+    Cancel,
+    Cause,
+    Claim,
+    Command,
+    Delete,
+    Due,
+    Fail,
+    HandBack,
+    Lose,
+    OfAttempt,
+    Succeed,
+    Transition,
+    Wait,
+    Wake,
 )
 
 MAX_LOST = 3
@@ -36,89 +50,6 @@ MAX_UNPROVEN = 20
 
 QUEUED, RUNNING, WAITING = RunState.QUEUED, RunState.RUNNING, RunState.WAITING
 SUCCEEDED, FAILED, CANCELLED = RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED
-
-
-class Claim(msgspec.Struct, frozen=True, gc=False):
-    attempt_id: str
-    worker_id: str
-
-
-class OfAttempt(msgspec.Struct, frozen=True, gc=False):
-    """A command of the attempt that holds the run; from any other attempt it is `Fenced`."""
-
-    attempt_id: str
-
-
-class Append(OfAttempt, frozen=True):
-    drafts: tuple[Draft, ...] = ()
-    progress: Progress | None = None
-    usage: Usage | None = None
-
-
-class Succeed(OfAttempt, frozen=True):
-    result: Body
-
-
-class Fail(OfAttempt, frozen=True):
-    error: RunError
-    retryable: bool = False
-
-
-class Cause(StrEnum):
-    """Why an attempt ended without an outcome of its own."""
-
-    OWN_PROCESS = "own_process"
-    """Its own process died, or the shared host it was alone in: it counts against the run."""
-    SHARED_HOST = "shared_host"
-    """The host it shared with others died: it goes on uncounted, alone (`Run.solo`)."""
-    WORKER = "worker"
-    """Its worker or server died, or could not renew its lease."""
-
-
-class Lose(OfAttempt, frozen=True):
-    cause: Cause
-    at: int
-    """When it ended, as far as is known: not after its lease."""
-
-
-class HandBack(OfAttempt, frozen=True):
-    pass
-
-
-class Wait(OfAttempt, frozen=True):
-    kind: str
-    detail: msgspec.Raw
-
-
-class Wake(msgspec.Struct, frozen=True, gc=False):
-    pass
-
-
-class Due(msgspec.Struct, frozen=True, gc=False):
-    pass
-
-
-class Cancel(msgspec.Struct, frozen=True, gc=False):
-    pass
-
-
-class Delete(msgspec.Struct, frozen=True, gc=False):
-    pass
-
-
-Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Cancel | Delete
-
-
-class Transition(msgspec.Struct, frozen=True, gc=False):
-    """What a command makes of a run; the store writes all of it in one transaction, or nothing."""
-
-    run: Run
-    events: tuple[Event, ...] = ()
-    attempt: Attempt | None = None
-    """The attempt that ends here."""
-    result: Body | None = None
-    notice: Notice | None = None
-
 
 Handler = Callable[[Run, Command, int], Transition]
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from outlast.lifecycle import Transition
 from outlast.runs import AttemptEnd, Event, Run, RunState
 from outlast.store.protocol import Rung
+from outlast.transitions import Transition
 
 BACKLOG = 512
 """Events and token deltas a watcher may fall behind by; what it missed of the events, the store still has."""

@@ -9,10 +9,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from outlast.errors import Fenced, Refused, RunActive, RunFinished
-from outlast.lifecycle import (
-    MAX_LOST,
-    MAX_UNPROVEN,
-    RULES,
+from outlast.lifecycle import MAX_LOST, MAX_UNPROVEN, RULES, birth, decide
+from outlast.runs import (
+    Body,
+    Draft,
+    Event,
+    EventKind,
+    Isolation,
+    Progress,
+    Retry,
+    Run,
+    RunError,
+    RunState,
+    Usage,
+)
+from outlast.transitions import (
     Append,
     Cancel,
     Cause,
@@ -28,21 +39,6 @@ from outlast.lifecycle import (
     Transition,
     Wait,
     Wake,
-    birth,
-    decide,
-)
-from outlast.runs import (
-    Body,
-    Draft,
-    Event,
-    EventKind,
-    Isolation,
-    Progress,
-    Retry,
-    Run,
-    RunError,
-    RunState,
-    Usage,
 )
 
 T0 = 1_800_000_000_000

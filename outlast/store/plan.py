@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from outlast.errors import IdempotencyConflict, RunNotFound
-from outlast.lifecycle import Command, Delete, Transition, birth, decide
+from outlast.lifecycle import birth, decide
 from outlast.runs import Attempt, Body, Event, Notice, Run
 from outlast.store.protocol import Submit, Submitted
+from outlast.transitions import Command, Delete, Transition
 
 CounterKey = tuple[str, str, str]
 """Tenant, session ('' for all of the tenant), status."""

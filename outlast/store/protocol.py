@@ -14,8 +14,8 @@ from typing import Protocol
 
 import msgspec
 
-from outlast.lifecycle import Command, Transition
 from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
+from outlast.transitions import Command, Transition
 from outlast.workers import WorkerSeen
 
 INLINE_MAX = 64 * 1024

@@ -8,8 +8,8 @@ import os
 import socket
 from collections.abc import Callable
 
-from outlast.lifecycle import Cause
 from outlast.runners.protocol import Done, Failed, Logged, Stopped, ToChild, ToParent
+from outlast.transitions import Cause
 from outlast.worker.attempt import Attempt
 from outlast.worker.link import TO_PARENT, Link
 from outlast.worker.logs import Lines

@@ -15,9 +15,9 @@ import msgspec
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.engine import Engine
-from outlast.lifecycle import Cause
 from outlast.runners.protocol import Done, Failed, Logged, Progressed, Stopped, Token, ToParent
 from outlast.runs import Draft, Progress, Run, RunError
+from outlast.transitions import Cause
 from outlast.worker.access import ModelAccess
 from outlast.worker.lease import Lease
 from outlast.worker.logs import Meter, Recorder, presentable

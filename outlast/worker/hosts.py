@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from outlast import telemetry
-from outlast.lifecycle import Cause
 from outlast.runners.protocol import Done, Failed, Ping, Pong, Ready, Start, Stop, Stopped, ToChild, ToParent
+from outlast.transitions import Cause
 from outlast.worker.attempt import Attempt
 from outlast.worker.launch import exit_watch, launch
 from outlast.worker.link import TO_PARENT, Link

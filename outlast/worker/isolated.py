@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 
 from outlast import telemetry
-from outlast.lifecycle import Cause
 from outlast.runners.protocol import Start
+from outlast.transitions import Cause
 from outlast.wakeups import Bell
 from outlast.worker import processes
 from outlast.worker.attempt import Attempt

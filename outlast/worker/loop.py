@@ -22,10 +22,10 @@ from outlast.clock import Clock, random_id
 from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
-from outlast.lifecycle import Cause
 from outlast.runners.protocol import Runner, Start
 from outlast.runs import Isolation, Run
 from outlast.store.protocol import Claimed, Offer
+from outlast.transitions import Cause
 from outlast.wakeups import Bell
 from outlast.worker import janitor, marks, processes
 from outlast.worker.access import ModelAccess

@@ -9,7 +9,6 @@ import pytest
 from outlast.clock import FakeClock
 from outlast.engine import Engine, Idempotency, body_hash
 from outlast.errors import Fenced, IdempotencyConflict, RunActive, RunFinished, RunNotFound, RunNotSucceeded
-from outlast.lifecycle import Cause
 from outlast.runs import (
     Caller,
     Draft,
@@ -23,6 +22,7 @@ from outlast.runs import (
     Usage,
 )
 from outlast.store.protocol import INLINE_MAX, RECEIVER_SHARE, Offer, Page, RunFilter, Store
+from outlast.transitions import Cause
 from outlast.workers import WorkerCard
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 

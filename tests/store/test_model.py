@@ -16,10 +16,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import IdempotencyConflict, OutlastError
-from outlast.lifecycle import Cause
 from outlast.runs import Draft, EventKind, RunError, RunStatus
 from outlast.store.protocol import Page, RunFilter
 from outlast.store.sqlite import SqliteStore
+from outlast.transitions import Cause
 from tests import invariants
 from tests.runs_factory import ME, claim, new_run
 

@@ -10,13 +10,13 @@ import msgspec
 
 from outlast.clock import random_id
 from outlast.errors import OutlastError
-from outlast.lifecycle import Cause, Claim, Command, Due, Lose, Transition
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
 from outlast.store.plan import KeyPlace, Plan, key_places
 from outlast.store.protocol import Claimed, Offer, Submit
 from outlast.store.queries import Row, query, statements
 from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover, names
+from outlast.transitions import Cause, Claim, Command, Due, Lose, Transition
 
 LOST_KEPT_MS = 24 * 3600 * 1000
 """How long a lost worker is remembered: for as long as it might come back and ask."""

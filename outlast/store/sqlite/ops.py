@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from outlast.lifecycle import Command
 from outlast.runs import Body, Json, Notice
 from outlast.store.protocol import RECEIVER_SHARE, Delivery, Offer, Submit
 from outlast.store.queries import Value, query
+from outlast.transitions import Command
 
 PACKAGE = "outlast.store.sqlite"
 NOTICE_CLAIM_MS = 60_000

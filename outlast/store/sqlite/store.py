@@ -20,7 +20,6 @@ import msgspec
 
 from outlast.clock import Clock
 from outlast.errors import ConfigError, StoreOwned, StoreUnavailable
-from outlast.lifecycle import Command, Transition
 from outlast.runs import Event, EventKind, Json, Run, RunStatus
 from outlast.store import rows
 from outlast.store.migrate import CODE_VERSION, pending
@@ -51,6 +50,7 @@ from outlast.store.sqlite.ops import (
 )
 from outlast.store.sqlite.sweep import Sweep
 from outlast.store.sqlite.writer import Writer
+from outlast.transitions import Command, Transition
 from outlast.workers import WorkerCard, WorkerSeen
 
 OLDEST_SQLITE = (3, 37, 0)

@@ -15,10 +15,10 @@ import msgspec
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.errors import StoreUnavailable
-from outlast.lifecycle import Transition
 from outlast.store.protocol import OnCommit
 from outlast.store.sqlite.batch import Heads, Transaction
 from outlast.store.sqlite.ops import Answer, Op
+from outlast.transitions import Transition
 
 BATCH_MAX = 2000
 

@@ -1,0 +1,92 @@
+"""What can happen to a run, and what it makes of it: the commands, and the transition that one leads to. Data only.
+
+`lifecycle.decide` makes the one from the other; a store writes the transition.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from outlast.runs import Attempt, Body, Draft, Event, Notice, Progress, Run, RunError, Usage
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    attempt_id: str
+    worker_id: str
+
+
+class OfAttempt(msgspec.Struct, frozen=True, gc=False):
+    """A command of the attempt that holds the run; from any other attempt it is `Fenced`."""
+
+    attempt_id: str
+
+
+class Append(OfAttempt, frozen=True):
+    drafts: tuple[Draft, ...] = ()
+    progress: Progress | None = None
+    usage: Usage | None = None
+
+
+class Succeed(OfAttempt, frozen=True):
+    result: Body
+
+
+class Fail(OfAttempt, frozen=True):
+    error: RunError
+    retryable: bool = False
+
+
+class Cause(StrEnum):
+    """Why an attempt ended without an outcome of its own."""
+
+    OWN_PROCESS = "own_process"
+    """Its own process died, or the shared host it was alone in: it counts against the run."""
+    SHARED_HOST = "shared_host"
+    """The host it shared with others died: it goes on uncounted, alone (`Run.solo`)."""
+    WORKER = "worker"
+    """Its worker or server died, or could not renew its lease."""
+
+
+class Lose(OfAttempt, frozen=True):
+    cause: Cause
+    at: int
+    """When it ended, as far as is known: not after its lease."""
+
+
+class HandBack(OfAttempt, frozen=True):
+    pass
+
+
+class Wait(OfAttempt, frozen=True):
+    kind: str
+    detail: msgspec.Raw
+
+
+class Wake(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class Due(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class Delete(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Cancel | Delete
+
+
+class Transition(msgspec.Struct, frozen=True, gc=False):
+    """What a command makes of a run; the store writes all of it in one transaction, or nothing."""
+
+    run: Run
+    events: tuple[Event, ...] = ()
+    attempt: Attempt | None = None
+    """The attempt that ends here."""
+    result: Body | None = None
+    notice: Notice | None = None
