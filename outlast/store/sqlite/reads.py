@@ -1,0 +1,194 @@
+"""The reads of the embedded store.
+
+By key or index they are made on the event loop's own connection: tens of microseconds, never waiting for the writer.
+What may be large or slow is read in a second thread.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import msgspec
+
+from outlast.errors import StoreUnavailable
+from outlast.runs import Event, EventKind, Run, RunStatus
+from outlast.store import rows
+from outlast.store.protocol import COUNT_MAX, Listing, Page, RunFilter
+from outlast.store.queries import Value, query
+from outlast.store.sqlite.ops import PACKAGE, names
+from outlast.workers import WorkerCard, WorkerSeen
+
+WARM_HEADS = 1000
+_LAST_ID = "\x7f"
+_KINDS = {kind.value: kind for kind in EventKind}
+T = TypeVar("T")
+
+
+class Reads:
+    """The reading half of `SqliteStore`, over the heads that its writer keeps right."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, Run] = {}
+
+    def _open_reads(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._reads = connect()
+        self._slow_reads = connect()
+        self._slow = ThreadPoolExecutor(1, "outlast-reader")
+        found = self._reads.execute(_head("select_newest"), (WARM_HEADS,)).fetchall()
+        self._heads.update((row[0], rows.read(row)) for row in reversed(found))
+
+    def _close_reads(self) -> None:
+        self._slow.shutdown()
+        self._reads.close()
+        self._slow_reads.close()
+
+    async def run(self, run_id: str) -> Run | None:
+        return self._head(run_id)
+
+    def _head(self, run_id: str) -> Run | None:
+        head = self._heads.get(run_id)
+        if head is not None:
+            return head
+        row = self._one(_head("select_head"), run_id)
+        return None if row is None else rows.read(row)
+
+    async def seqs(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+        sql = query(PACKAGE, "select_seqs")
+        return dict(_available(lambda: self._reads.execute(sql, (names(run_ids),)).fetchall()))
+
+    async def by_key(self, tenant: str, session: str, key: str) -> Run | None:
+        row = self._one(_head("select_by_key"), tenant, session, key)
+        return None if row is None else rows.read(row)
+
+    async def events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        found = _available(lambda: self._reads.execute(_events_sql(), (run_id, after, limit)).fetchall())
+        return [Event(row[0], row[1], _KINDS[row[2]], row[3], row[4], row[5]) for row in found]
+
+    async def held(self, worker_id: str) -> frozenset[str]:
+        sql = query(PACKAGE, "select_held")
+        return frozenset(
+            row[0] for row in _available(lambda: self._reads.execute(sql, (worker_id,)).fetchall())
+        )
+
+    async def workers(self) -> list[WorkerSeen]:
+        found = _available(lambda: self._reads.execute(query(PACKAGE, "select_workers")).fetchall())
+        return [_worker(row) for row in found]
+
+    async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
+        row = self._one(query(PACKAGE, "next_notice_at"), names(busy))
+        at: int | None = row[0] if row is not None else None
+        return at
+
+    async def counts(self, tenant: str) -> Mapping[RunStatus, int]:
+        return self._counts(tenant, "")
+
+    def _counts(self, tenant: str, session: str) -> dict[RunStatus, int]:
+        sql = query(PACKAGE, "select_counts")
+        found = _available(lambda: self._reads.execute(sql, (tenant, session)).fetchall())
+        return dict.fromkeys(RunStatus, 0) | {RunStatus(name): n for name, n in found}
+
+    async def list_runs(self, tenant: str, which: RunFilter, page: Page) -> Listing:
+        parameters = _parameters(tenant, which, page)
+        if which.agent is None and which.framework is None:
+            sql = query(PACKAGE, _list_query(which))
+            found = _available(lambda: self._reads.execute(sql, parameters).fetchall())
+            counts = self._counts(tenant, which.session_id or "")
+            total = sum(counts.values()) if which.status is None else counts[which.status]
+            return Listing(self._listed(found, which), total)
+        return await self._slowly(lambda db: self._list_slowly(db, which, parameters))
+
+    def _list_slowly(
+        self, db: sqlite3.Connection, which: RunFilter, parameters: Mapping[str, Value]
+    ) -> Listing:
+        found = db.execute(query(PACKAGE, _list_query(which)), parameters).fetchall()
+        total: int = db.execute(query(PACKAGE, "count_other"), parameters).fetchone()[0]
+        runs = [rows.read(db.execute(_head("select_head"), row).fetchone()) for row in found]
+        return Listing(tuple(runs), min(total, COUNT_MAX), total_is_lower_bound=total > COUNT_MAX)
+
+    def _listed(self, found: list[tuple[str]], which: RunFilter) -> tuple[Run, ...]:
+        """The heads of the found ids; one that has moved on since the index was read is left out of its old status."""
+        heads = [head for (run_id,) in found if (head := self._head(run_id)) is not None]
+        return tuple(head for head in heads if which.status is None or head.status is which.status)
+
+    async def request(self, run_id: str) -> bytes | None:
+        return await self._slowly(lambda db: _read_body(db, "select_request", run_id))
+
+    async def result(self, run_id: str) -> bytes | None:
+        return await self._slowly(lambda db: _read_body(db, "select_result", run_id))
+
+    async def blob(self, tenant: str, digest: bytes) -> bytes | None:
+        return await self._slowly(lambda db: _read_blob(db, tenant, digest))
+
+    async def _slowly(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._slow, lambda: _available(lambda: read(self._slow_reads)))
+
+    def _one(self, sql: str, *parameters: Value) -> tuple | None:  # type: ignore[type-arg]  # any columns
+        row: tuple | None = _available(lambda: self._reads.execute(sql, parameters).fetchone())  # type: ignore[type-arg]
+        return row
+
+
+def _available(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(f"The store could not be read: {error}. Try again.") from error
+
+
+def _worker(row: tuple) -> WorkerSeen:  # type: ignore[type-arg]  # columns of select_workers.sql
+    return WorkerSeen(
+        id=row[0],
+        card=msgspec.json.decode(row[1], type=WorkerCard),
+        started_at=row[2],
+        lease_until=row[3],
+        lost_at=row[4],
+        runs=tuple(msgspec.json.decode(row[5], type=list[str])),
+    )
+
+
+def _read_body(db: sqlite3.Connection, name: str, run_id: str) -> bytes | None:
+    row = db.execute(query(PACKAGE, name), (run_id,)).fetchone()
+    if row is None:
+        return None
+    tenant, inline, digest = row
+    return inline if digest is None else _read_blob(db, tenant, digest)
+
+
+def _read_blob(db: sqlite3.Connection, tenant: str, digest: bytes) -> bytes | None:
+    row = db.execute(query(PACKAGE, "select_blob"), (tenant, digest)).fetchone()
+    data: bytes | None = row[0] if row is not None else None
+    return data
+
+
+def _list_query(which: RunFilter) -> str:
+    if which.session_id is not None:
+        return "list_by_session"
+    if which.agent is not None or which.framework is not None:
+        return "list_by_other"
+    return "list_by_tenant" if which.status is None else "list_by_status"
+
+
+def _parameters(tenant: str, which: RunFilter, page: Page) -> dict[str, Value]:
+    return {
+        "tenant": tenant,
+        "status": which.status.value if which.status else None,
+        "session_id": which.session_id,
+        "agent": which.agent,
+        "framework": which.framework,
+        "before": page.before or _LAST_ID,
+        "size": page.size,
+        "offset": page.offset,
+        "most": COUNT_MAX + 1,
+    }
+
+
+@cache
+def _head(name: str) -> str:
+    return query(PACKAGE, name).replace(":head", rows.HEAD_COLUMNS)
+
+
+def _events_sql() -> str:
+    return query(PACKAGE, "select_events")
