@@ -37,12 +37,8 @@ class Registry:
         Raises the `BadRequest` that names what is wrong; touches nothing but files below the agent root.
         """
         name = _normal(submission.framework)
-        if submission.agent is not None and name not in (None, "function"):
-            raise InvalidBody(
-                f"agent {quoted(submission.agent)} is a function of this server; framework {quoted(name or '')} cannot "
-                "run it. Leave framework out."
-            )
         if submission.agent is not None:
+            _check_agent(submission.agent, submission, name)
             name = "function"
         text = self._agent_yaml(submission, name)
         framework = name or _normal(text and agent_file.framework_in(text)) or DEFAULT_FRAMEWORK
@@ -79,6 +75,21 @@ class Registry:
             )
         known = sorted({*self.runners, *INSTALLABLE})
         raise UnknownFramework(f"There is no framework {quoted(framework)}. {did_you_mean(framework, known)}")
+
+
+def _check_agent(agent: str, submission: Submission, framework: str | None) -> None:
+    """Refuse what would be left unread beside an agent's name."""
+    if framework not in (None, "function"):
+        raise InvalidBody(
+            f"agent {quoted(agent)} is a function of this server; framework {quoted(framework or '')} cannot "
+            "run it. Leave framework out."
+        )
+    for field in ("agent_yaml", "agent_file"):
+        if getattr(submission, field) is not None:
+            raise InvalidBody(
+                f"agent {quoted(agent)} is a function of this server, to which {field} says nothing. "
+                f"Send agent or {field}, not both."
+            )
 
 
 @lru_cache(maxsize=256)

@@ -151,3 +151,9 @@ def test_nonsense_is_refused_in_a_short_sentence(registry: Registry, field: str,
         resolve(registry, **{field: name})
 
     assert len(refused.value.detail) < 300
+
+
+@pytest.mark.parametrize("field", ["agent_yaml", "agent_file"])
+def test_an_agent_by_name_and_an_agents_yaml_exclude_each_other(registry: Registry, field: str) -> None:
+    with pytest.raises(InvalidBody, match=f"'writer'.* {field} "):
+        resolve(registry, agent="writer", **{field: "agents.yaml"})
