@@ -96,6 +96,27 @@ async def test_a_mistyped_prompt_is_named(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (rb"", "The body is empty."),
+        (rb" ", "The body is empty."),
+        (rb'{"prompt": "Hel', "it ends in the middle"),
+        (rb'{"prompt": "Hello"', "it ends in the middle"),
+        (rb'{"prompt": "a\ud800"}', "half of a surrogate pair"),
+        (rb'{"prompt": "a\udc00"}', "half of a surrogate pair"),
+        (rb'{"prompt": "a\ud800 and on"}', "half of a surrogate pair"),
+        (rb'{"prompt": "a\\ud800"', "it ends in the middle"),
+        (rb"{'prompt': 1}", "object keys must be strings (byte 1)"),
+    ],
+)
+async def test_what_is_no_json_is_said_in_words(served: Served, body: bytes, words: str) -> None:
+    answer = await served.http.post(URL, content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("timeout", 0),
