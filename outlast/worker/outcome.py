@@ -4,12 +4,16 @@ A result is JSON. NaN and infinities become null, a lone surrogate becomes U+FFF
 run, as does nothing at all: a missing or blank result is how frameworks hide a failed model call.
 """
 
+import asyncio
+import concurrent.futures
 import importlib
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import dropwhile
 
 import msgspec
 
+import outlast
 from outlast.engine import MAX_RESULT
 from outlast.runners.protocol import AgentFailed, Context, Done, Failed, Job, RunFunction
 from outlast.worker.logs import LINE_MAX, presentable
@@ -45,7 +49,9 @@ def exited(attempt_id: str, how: str) -> Failed:
 
 def broken(attempt_id: str, error: BaseException) -> Failed:
     """The end of an agent that raised."""
-    return _failed(attempt_id, "agent_error", f"{type(error).__name__}: {_words(error)}")
+    name, words = type(error).__name__, _words(error)
+    said = f"{name}: {words}" if words.strip() else f"The agent raised {name}, without a message."
+    return _failed(attempt_id, "agent_error", said)
 
 
 def loaded(entry: str) -> RunFunction:
@@ -109,6 +115,21 @@ def _words(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """The traceback's end, which names the cause."""
-    text = "".join(traceback.format_exception(error)).rstrip()
+    """The traceback's end, which names the cause; it begins with the agent's own code."""
+    text = "".join(_of_the_agent(traceback.TracebackException.from_exception(error)).format()).rstrip()
     return text if len(text) <= LINE_MAX // 4 else f"…{text[-LINE_MAX // 4 :]}"
+
+
+_CARRIERS = tuple(f"{place}/" for m in (outlast, asyncio, concurrent.futures) for place in m.__path__)
+"""Where the frames are that lead to every agent."""
+
+
+def _of_the_agent(trace: traceback.TracebackException) -> traceback.TracebackException:
+    """Without the frames above the agent's own, in what caused it too; untouched where none is the agent's."""
+    own = list(dropwhile(lambda frame: frame.filename.startswith(_CARRIERS), trace.stack))
+    if own:
+        trace.stack = traceback.StackSummary.from_list(own)
+    for inner in (trace.__cause__, trace.__context__):
+        if inner is not None:
+            _of_the_agent(inner)
+    return trace

@@ -9,6 +9,7 @@ import pytest
 
 from outlast.lifecycle import MAX_LOST
 from outlast.runs import EventKind, Retry, RunState
+from tests.agents import wild
 from tests.live import processes_with
 from tests.worker.conftest import ME, Bench, no_file_to_spare, until
 
@@ -88,6 +89,7 @@ async def test_a_failure_leaves_its_traceback_in_the_log(bench: Bench) -> None:
 
     (trace,) = await bench.logs(run.id)
     assert 'raise ValueError("the moon is in the wrong house")' in trace
+    assert trace.splitlines()[1].strip().startswith(f'File "{wild.__file__}"')
     kinds = [event.kind for event in await bench.events(run.id)]
     assert kinds[-2:] == [EventKind.LOG, EventKind.COMPLETE]
 
