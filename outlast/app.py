@@ -24,7 +24,7 @@ from outlast.api import create_api
 from outlast.api.auth import is_loopback
 from outlast.api.protocol import HttpProtocol
 from outlast.clock import Clock, SystemClock
-from outlast.config import DEFAULT_MODEL, Settings, load, peer_leftovers
+from outlast.config import DEFAULT_MODEL, Settings, load, peer_leftovers, unknown_variables
 from outlast.engine import Engine
 from outlast.errors import ConfigError, OutlastError
 from outlast.gateway import Gateway
@@ -288,7 +288,7 @@ def _with_model(settings: Settings) -> Settings:
 
 
 def _say_what_started(settings: Settings) -> None:
-    for sentence in peer_leftovers(os.environ):
+    for sentence in (*peer_leftovers(os.environ), *unknown_variables(os.environ)):
         log.warning(sentence)
     model = settings.model or "none; set OPENAI_API_KEY or OPENAI_BASE_URL, or run: outlast model pull demo"
     log.info("started", data_dir=str(settings.data_dir), model=model)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import platformdirs
 
-from outlast.errors import ConfigError
+from outlast.errors import ConfigError, did_you_mean
 
 DEFAULT_MODEL = "gpt-4o-mini"
 """Asked for when an API key or base URL is set and no model is named; said at start."""
@@ -92,6 +92,12 @@ _VARIABLES = {
     if name not in _TABLES
 }
 
+_READ_ELSEWHERE = frozenset({
+    "OUTLAST_API_KEY", "OUTLAST_ATTEMPT", "OUTLAST_CONFIG", "OUTLAST_MARK", "OUTLAST_MODEL_CACHE", "OUTLAST_RUN_ID",
+    "OUTLAST_RUN_TOKEN", "OUTLAST_RUN_URL", "OUTLAST_URL",
+})  # fmt: skip
+"""Variables of the clients, of the local model and of agents' processes."""
+
 _PEER_VARIABLES = {
     "PRAISONAI_JOBS_API_KEY": "OUTLAST_API_KEYS",
     "PRAISONAI_JOBS_AGENT_ROOT": "OUTLAST_AGENT_ROOT",
@@ -134,6 +140,16 @@ def peer_leftovers(env: Mapping[str, str]) -> list[str]:
         _leftover(name)
         for name in sorted(env)
         if name.startswith("PRAISONAI_JOBS_") or name in _PEER_VARIABLES
+    ]
+
+
+def unknown_variables(env: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like one of ours and is none."""
+    known = _READ_ELSEWHERE.union(_VARIABLES.values())
+    return [
+        f"{name} is set but nothing reads it. {did_you_mean(name, sorted(known))}"
+        for name in sorted(env)
+        if name.startswith("OUTLAST_") and name not in known
     ]
 
 
@@ -181,7 +197,8 @@ def _from_file(env: Mapping[str, str]) -> dict[str, object]:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     unknown = sorted(set(values) - set(Settings.__struct_fields__))
     if unknown:
-        raise ConfigError(f"{path} has a key that Outlast does not know: {', '.join(unknown)}.")
+        hint = did_you_mean(unknown[0], Settings.__struct_fields__)
+        raise ConfigError(f"{path} has a key that Outlast does not know: {', '.join(unknown)}. {hint}")
     return values
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.config import Settings, load, peer_leftovers
+from outlast.config import Settings, load, peer_leftovers, unknown_variables
 from outlast.errors import ConfigError
 
 
@@ -79,6 +79,13 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
 def test_a_wrong_setting_is_named(env: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         load(env)
+
+
+def test_a_key_of_the_file_that_is_not_known_names_the_nearest() -> None:
+    Path("outlast.toml").write_text("concurency = 3")
+
+    with pytest.raises(ConfigError, match=r"concurency.*Did you mean 'concurrency'"):
+        load({})
 
 
 @pytest.mark.parametrize("text", ["port = ", "colour = 1"])
@@ -166,3 +173,19 @@ def _text(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(str(part) for part in default)
     return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def test_a_variable_that_nothing_reads_names_the_nearest() -> None:
+    said = unknown_variables(
+        {"OUTLAST_CONCURENCY": "3", "OUTLAST_PORT": "1", "OUTLAST_URL": "x", "HOME": "y"}
+    )
+
+    assert said == ["OUTLAST_CONCURENCY is set but nothing reads it. Did you mean 'OUTLAST_CONCURRENCY'?"]
+
+
+def test_every_variable_that_our_code_or_documents_name_is_known() -> None:
+    root = Path(__file__).parents[1]
+    texts = [file.read_text() for file in [*root.glob("outlast/**/*.py"), *root.glob("docs/**/*.md")]]
+    named = {name for text in texts for name in re.findall(r"\bOUTLAST_[A-Z_]*[A-Z]\b", text)}
+
+    assert unknown_variables(dict.fromkeys(named, "")) == []
