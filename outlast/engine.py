@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from outlast.clock import Clock, Ids
-from outlast.errors import RunNotFound, RunNotSucceeded, StoreUnavailable
+from outlast.errors import InvalidBody, RunNotFound, RunNotSucceeded, StoreUnavailable
 from outlast.relay import Relay
 from outlast.runs import (
     Body,
@@ -64,6 +64,9 @@ from outlast.workers import WorkerCard, WorkerSeen
 MAX_RESULT = 32 * 1024 * 1024
 """Bytes of JSON a result may have; a larger one fails its run."""
 
+MAX_AHEAD_S = 366 * 86_400
+"""How long before its start a run may be handed in."""
+
 
 class Idempotency(msgspec.Struct, frozen=True):
     """The key a client submits under, where it is unique, and the hash of the body it stands for."""
@@ -81,6 +84,11 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     kind: Isolation
     timeout_s: int
     priority_s: int = 0
+    run_at: int | None = None
+    """Not before this time; a time that has passed is now."""
+    delay_ms: int = 0
+    """Not before so long from now."""
+    schedule_id: str | None = None
     webhook_url: str | None = None
     retry: Retry = Retry()
     idempotency: Idempotency | None = None
@@ -129,12 +137,18 @@ class Engine:
 
         With an idempotency key that is taken: the existing run if the body is the same, else `IdempotencyConflict`.
         """
+        run = self._born(caller, new)
         request = await self._stow(caller.tenant, msgspec.json.encode(new.request))
-        return await self._store.submit(Submit(self._born(caller, new), request))
+        return await self._store.submit(Submit(run, request))
 
     def _born(self, caller: Caller, new: NewRun) -> Run:
         now = self._clock.now()
         request, idempotency = new.request, new.idempotency
+        start_at = max(now + new.delay_ms, new.run_at or 0)
+        if start_at - now > MAX_AHEAD_S * 1000:
+            raise InvalidBody(
+                f"The run would start in more than {MAX_AHEAD_S // 86_400} days; hand it in later."
+            )
         return Run(
             id=self._ids.new("run"),
             tenant=caller.tenant,
@@ -148,7 +162,10 @@ class Engine:
             session_id=request.session_id,
             agent=request.agent,
             priority_s=new.priority_s,
-            order_at=now - new.priority_s * 1000,
+            order_at=start_at - new.priority_s * 1000,
+            due_at=start_at if start_at > now else None,
+            ready=start_at <= now,
+            schedule_id=new.schedule_id,
             retry=new.retry,
             webhook_url=new.webhook_url,
             metadata=_raw(request.metadata),
@@ -238,8 +255,12 @@ class Engine:
         await self._store.retire(worker_id)
 
     async def recover(self) -> Sequence[Transition]:
-        """Requeue the runs of workers whose lease has ended, and ready the retries that are due."""
+        """Requeue the runs of workers whose lease has ended, and ready the runs that are due."""
         return await self._store.recover()
+
+    async def next_due_at(self) -> int | None:
+        """When the next delayed run or retry is due; `recover` readies it."""
+        return await self._store.next_due_at()
 
     async def append(
         self, run_id: str, attempt_id: str, drafts: Sequence[Draft], progress: Progress | None = None

@@ -66,7 +66,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
 
 
 def birth(run: Run) -> Transition:
-    """The first transition: a submitted run is queued, with its first event."""
+    """The first transition: a submitted run is queued, with its first event; ready, unless it is for later."""
     return _move(run, run.created_at, [_status(run)])
 
 
@@ -339,7 +339,13 @@ def _states(names: str) -> frozenset[RunState]:
 
 RULES: tuple[Rule, ...] = (
     _rule("queued", Claim, "running", _claim, "a worker with a free place takes the run"),
-    _rule("queued", Due, "queued", _due, "the pause before a retry is over"),
+    _rule(
+        "queued",
+        Due,
+        "queued",
+        _due,
+        "its time has come: the one asked for, or the end of the pause before a retry",
+    ),
     _rule("running", Append, "running", _append, "the attempt records events, progress and usage"),
     _rule("running", Succeed, "succeeded", _succeed, "the attempt has a result"),
     _rule(

@@ -128,9 +128,12 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     queue: str = "default"
     priority_s: int = 0
     order_at: int = 0
-    """The queue's order: when it was created, minus the head start of its priority; a requeued run keeps its place."""
+    """The queue's order: when it was created, or due if it is to start later, minus the head start of its priority.
+
+    A requeued run keeps its place.
+    """
     due_at: int | None = None
-    """Not before this time (a retry's backoff); `ready` is false until then."""
+    """Not before this time (asked for at submit, or a retry's backoff); `ready` is false until then."""
     ready: bool = True
     blocked_by: str | None = None
     seq: int = 0
@@ -138,6 +141,8 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     generation: int = 1
     parent_id: str | None = None
     forked_from: str | None = None
+    schedule_id: str | None = None
+    """The schedule that made it, also after that is deleted."""
     attempt_id: str | None = None
     """The fence: the random id of the attempt that holds the run, null when none does."""
     attempt: int = 0

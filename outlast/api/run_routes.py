@@ -140,6 +140,7 @@ def _filter(query: dict[str, str]) -> RunFilter:
         _name(query, "session_id"),
         _name(query, "agent"),
         _name(query, "framework"),
+        _name(query, "schedule_id"),
     )
 
 

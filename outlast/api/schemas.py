@@ -3,10 +3,12 @@
 What is absent is left out, never null.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
+from outlast.engine import MAX_AHEAD_S
 from outlast.runs import JsonObject, RunStatus
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -41,6 +43,8 @@ class SubmitBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     recipe_config: JsonObject | None = None
     priority: Annotated[int, msgspec.Meta(ge=-MAX_PRIORITY_S, le=MAX_PRIORITY_S)] | None = None
     retry: RetryBody | None = None
+    run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    delay: Annotated[float, msgspec.Meta(ge=0, le=MAX_AHEAD_S)] | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -81,11 +85,13 @@ class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     runner: str
     timeout: int
     attempt: int = 0
+    run_at: str | None = None
     started_at: str | None = None
     completed_at: str | None = None
     duration_seconds: float | None = None
     session_id: str | None = None
     agent: str | None = None
+    schedule_id: str | None = None
     error: str | None = None
     error_code: str | None = None
     retry_after: int | None = None

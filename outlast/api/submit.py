@@ -84,6 +84,8 @@ def new_run(order: Order, prepared: Prepared) -> NewRun:
         kind=prepared.kind,
         timeout_s=order.timeout_s,
         priority_s=body.priority or 0,
+        run_at=None if body.run_at is None else round(body.run_at.timestamp() * 1000),
+        delay_ms=round((body.delay or 0) * 1000),
         webhook_url=body.webhook_url,
         retry=_NO_RETRY if body.retry is None else Retry(body.retry.max_attempts, body.retry.backoff_s),
         idempotency=order.idempotency,
@@ -187,6 +189,8 @@ def _check(body: SubmitBody) -> None:
         raise InvalidBody(
             f"metadata is larger than {MAX_METADATA} bytes; keep it elsewhere and send its address."
         )
+    if body.run_at is not None and body.delay is not None:
+        raise InvalidBody("run_at and delay exclude each other; send the one you mean.")
     if body.recipe_config is not None and body.recipe_name is None:
         raise InvalidBody("recipe_config means nothing without recipe_name.")
 

@@ -88,6 +88,7 @@ class RunFilter(msgspec.Struct, frozen=True, gc=False):
     session_id: str | None = None
     agent: str | None = None
     framework: str | None = None
+    schedule_id: str | None = None
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
@@ -164,10 +165,14 @@ class Store(Protocol):
         ...
 
     async def recover(self) -> list[Transition]:
-        """Take the runs of every worker whose lease has ended back to the queue, and make due retries ready.
+        """Take the runs of every worker whose lease has ended back to the queue, and make ready what is due.
 
-        Called every second or so; each call also clears away a little of what deleted runs left.
+        Called every second or so, and at `next_due_at`; each call also clears away a little of what deleted runs left.
         """
+        ...
+
+    async def next_due_at(self) -> int | None:
+        """When the next delayed run or retry is due, null when there is none; may lie in the past."""
         ...
 
     def tell(self, message: bytes) -> None:

@@ -20,6 +20,8 @@ RETRY_S = 0.25
 MARGIN_S = 2.0
 """So long before its lease ends, a worker that could not renew it stops its agents."""
 RECOVER_S = 1.0
+RECOVER_MIN_S = 0.02
+"""Runs that are due at nearly the same time share a turn."""
 GLANCE_S = 0.1
 TICK_S = 1.0
 AGAIN_S = 1.0
@@ -80,14 +82,21 @@ class Beater:
         self._on_change(False)
 
 
-async def recover(engine: Engine) -> None:
-    """Requeue the runs of lost workers, and make due retries ready; for ever."""
+async def recover(engine: Engine, clock: Clock) -> None:
+    """Requeue the runs of lost workers, and make ready what is due, at its time; for ever."""
     while True:
-        await asyncio.sleep(RECOVER_S)
         try:
+            await asyncio.sleep(await _pause_s(engine, clock))
             await engine.recover()
         except StoreUnavailable:
-            pass  # its log has it; the next turn tries again
+            await asyncio.sleep(RECOVER_S)  # its log has it; the next turn tries again
+
+
+async def _pause_s(engine: Engine, clock: Clock) -> float:
+    due_at = await engine.next_due_at()
+    if due_at is None:
+        return RECOVER_S
+    return min(max((due_at - clock.now()) / 1000, RECOVER_MIN_S), RECOVER_S)
 
 
 async def every(seconds: float, call: Callable[[], None]) -> None:

@@ -142,7 +142,7 @@ class Worker:
         self._claims = [self._loop_of(partial(self._claim_until_drained, kind)) for kind in Isolation]
         self._loops = [
             self._loop_of(self._beater.run),
-            self._loop_of(partial(janitor.recover, self._engine)),
+            self._loop_of(partial(janitor.recover, self._engine, self._clock)),
             self._loop_of(partial(janitor.every, janitor.GLANCE_S, self._end_overdue)),
             self._loop_of(partial(janitor.every, janitor.TICK_S, self._tick)),
             self._loop_of(self._pass_on_bell),

@@ -357,6 +357,32 @@ async def test_a_retry_waits_for_its_time(engine: Engine, clock: FakeClock) -> N
     assert (ended.state, ended.error) == (RunState.FAILED, broke)
 
 
+async def test_a_delayed_run_is_ready_at_its_time_and_ordered_by_it(engine: Engine, clock: FakeClock) -> None:
+    later = await submit(engine, msgspec.structs.replace(new_run(), run_at=clock.now() + 5000))
+    sooner = await submit(engine, msgspec.structs.replace(new_run(), delay_ms=3000))
+    clock.advance(4)
+    between = await submit(engine)
+    assert await engine.next_due_at() == sooner.due_at
+    assert [c.run.id for c in await claim(engine, limit=10)] == [between.id]
+    clock.advance(1)
+    last = await submit(engine)
+
+    await engine.recover()
+
+    assert await engine.next_due_at() is None
+    assert [c.run.id for c in await claim(engine, limit=10)] == [sooner.id, later.id, last.id]
+
+
+async def test_runs_are_listed_by_the_schedule_that_made_them(engine: Engine) -> None:
+    mine = await submit(engine, msgspec.structs.replace(new_run(), schedule_id="sch_1"))
+    await submit(engine, msgspec.structs.replace(new_run(), schedule_id="sch_2"))
+    await submit(engine)
+
+    found = await engine.list_runs(ME, RunFilter(schedule_id="sch_1"), Page())
+
+    assert (found.runs, found.total) == ((mine,), 1)
+
+
 async def test_progress_and_usage_are_kept_in_the_head(engine: Engine) -> None:
     run, attempt_id = await running(engine)
     half = Progress(50, "two", 1, 2)

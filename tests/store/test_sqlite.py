@@ -173,12 +173,23 @@ def test_a_set_wise_write_covers_every_row_once(n: int) -> None:
 HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {
     "select_ready": ("isolated", '["echo"]', '["default"]', 10),
     "select_due": (0,),
+    "next_due_at": (),
     "select_orphans": (0,),
     "select_head": ("r",),
     "select_by_key": ("t", "", "k"),
     "select_events": ("r", 0, 100),
     "list_by_tenant": {"tenant": "t", "before": "z", "size": 20, "offset": 0},
     "list_by_status": {"tenant": "t", "status": "failed", "before": "z", "size": 20, "offset": 0},
+    "list_by_schedule": {
+        "tenant": "t",
+        "schedule_id": "s",
+        "status": "failed",
+        "agent": "a",
+        "framework": "f",
+        "before": "z",
+        "size": 20,
+        "offset": 0,
+    },
 }
 
 

@@ -8,5 +8,6 @@ FROM (
       AND (:session_id IS NULL OR session_id = :session_id)
       AND (:agent IS NULL OR agent = :agent)
       AND (:framework IS NULL OR framework = :framework)
+      AND (:schedule_id IS NULL OR schedule_id = :schedule_id)
     LIMIT :most
 )

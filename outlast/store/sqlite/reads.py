@@ -77,6 +77,11 @@ class Reads:
         found = _available(lambda: self._reads.execute(query(PACKAGE, "select_workers")).fetchall())
         return [_worker(row) for row in found]
 
+    async def next_due_at(self) -> int | None:
+        row = self._one(query(PACKAGE, "next_due_at"))
+        at: int | None = row[0] if row is not None else None
+        return at
+
     async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
         row = self._one(query(PACKAGE, "next_notice_at"), names(busy))
         at: int | None = row[0] if row is not None else None
@@ -92,7 +97,7 @@ class Reads:
 
     async def list_runs(self, tenant: str, which: RunFilter, page: Page) -> Listing:
         parameters = _parameters(tenant, which, page)
-        if which.agent is None and which.framework is None:
+        if which.agent is None and which.framework is None and which.schedule_id is None:
             sql = query(PACKAGE, _list_query(which))
             found = _available(lambda: self._reads.execute(sql, parameters).fetchall())
             counts = self._counts(tenant, which.session_id or "")
@@ -166,6 +171,8 @@ def _read_blob(db: sqlite3.Connection, tenant: str, digest: bytes) -> bytes | No
 def _list_query(which: RunFilter) -> str:
     if which.session_id is not None:
         return "list_by_session"
+    if which.schedule_id is not None:
+        return "list_by_schedule"
     if which.agent is not None or which.framework is not None:
         return "list_by_other"
     return "list_by_tenant" if which.status is None else "list_by_status"
@@ -178,6 +185,7 @@ def _parameters(tenant: str, which: RunFilter, page: Page) -> dict[str, Value]:
         "session_id": which.session_id,
         "agent": which.agent,
         "framework": which.framework,
+        "schedule_id": which.schedule_id,
         "before": page.before or _LAST_ID,
         "size": page.size,
         "offset": page.offset,

@@ -23,6 +23,7 @@ CREATE TABLE runs (
     priority_s          INTEGER NOT NULL,
     parent_id           TEXT,
     forked_from         TEXT,
+    schedule_id         TEXT,
     retry_max_attempts  INTEGER NOT NULL,
     retry_backoff_s     REAL    NOT NULL,
     webhook_url         TEXT,
@@ -69,6 +70,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_tenant ON runs (tenant, id);
 CREATE INDEX runs_by_status ON runs (tenant, status, id);
 CREATE INDEX runs_by_session ON runs (tenant, session_id, id, status) WHERE session_id IS NOT NULL;
+CREATE INDEX runs_by_schedule ON runs (tenant, schedule_id, id) WHERE schedule_id IS NOT NULL;
 CREATE INDEX runs_ready ON runs (kind, order_at, id, runner, queue) WHERE ready = 1;
 CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_by_worker ON runs (worker_id) WHERE worker_id IS NOT NULL;
@@ -137,6 +139,28 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_receiver ON outbox (receiver, due_at);
 CREATE INDEX outbox_by_result_hash ON outbox (result_hash) WHERE result_hash IS NOT NULL;
+
+-- Recurring runs. Every change is a compare-and-set on `revision`; a fire writes its run in the same transaction.
+CREATE TABLE schedules (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    tenant       TEXT    NOT NULL,
+    name         TEXT    NOT NULL,
+    cron         TEXT    NOT NULL,
+    timezone     TEXT    NOT NULL,
+    missed       TEXT    NOT NULL CHECK (missed IN ('skip', 'run_once')),
+    run          BLOB    NOT NULL,
+    paused       INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    created_by   TEXT,
+    revision     INTEGER NOT NULL,
+    next_fire_at INTEGER CHECK ((next_fire_at IS NULL) = paused),
+    last_fire_at INTEGER,
+    last_run_id  TEXT,
+    last_error   TEXT
+) STRICT;
+
+CREATE INDEX schedules_by_tenant ON schedules (tenant, id);
+CREATE INDEX schedules_by_next_fire ON schedules (next_fire_at) WHERE next_fire_at IS NOT NULL;
 
 -- How many runs there are, per tenant, session ('' for all of the tenant) and status. Sharded where writers are many.
 CREATE TABLE counters (
