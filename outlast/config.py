@@ -7,6 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +25,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     function: str
     """`module:callable`, sync or async, importable from the agent root; called with the prompt, or (prompt, run)."""
     description: str = ""
+    max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many of its runs go at one time; null is no limit."""
 
 
 class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +67,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What people call this worker; the host's name unless it is set."""
     queues: tuple[str, ...] = ()
     """The queues this worker serves; none named means all of them."""
+    session_concurrency: int | None = None
+    """Runs of one session at one time, unless the session says otherwise; null is no limit."""
+    tenant_concurrency: int | None = None
+    """Runs of one tenant at one time; null is no limit."""
     default_timeout_s: int = 3600
     max_timeout_s: int = 86_400
     grace_s: float = 30.0
@@ -225,7 +232,7 @@ def _name_table(name: str, table: Mapping[str, object], kind: type) -> str | Non
 
 _POSITIVE = (
     "lease_s", "concurrency", "shared_concurrency", "shared_hosts", "default_timeout_s", "max_timeout_s",
-    "max_body_bytes",
+    "max_body_bytes", "session_concurrency", "tenant_concurrency",
 )  # fmt: skip
 _NOT_NEGATIVE = ("grace_s", "stop_grace_s")
 _LEAST_MEMORY_MB = 128
@@ -234,7 +241,8 @@ _LEAST_MEMORY_MB = 128
 
 def _check(settings: Settings) -> None:
     for name in _POSITIVE:
-        if not 0 < getattr(settings, name) < math.inf:
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"{_VARIABLES[name]} is {getattr(settings, name)}; it has to be above 0.")
     for name in _NOT_NEGATIVE:
         if not 0 <= getattr(settings, name) < math.inf:

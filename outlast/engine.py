@@ -14,6 +14,7 @@ from outlast.clock import Clock, Ids
 from outlast.errors import InvalidBody, RunNotFound, RunNotSucceeded, StoreUnavailable
 from outlast.relay import Relay
 from outlast.runs import (
+    DEFAULT_QUEUE,
     Body,
     Caller,
     Draft,
@@ -89,6 +90,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: int = 0
     """Not before so long from now."""
     schedule_id: str | None = None
+    queue: str = DEFAULT_QUEUE
     webhook_url: str | None = None
     retry: Retry = Retry()
     idempotency: Idempotency | None = None
@@ -161,6 +163,7 @@ class Engine:
             submitted_by=caller.key_id,
             session_id=request.session_id,
             agent=request.agent,
+            queue=new.queue,
             priority_s=new.priority_s,
             order_at=start_at - new.priority_s * 1000,
             due_at=start_at if start_at > now else None,

@@ -38,6 +38,7 @@ class RunState(StrEnum):
         return self in FINAL
 
 
+DEFAULT_QUEUE = "default"
 FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 
 
@@ -125,7 +126,8 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     submitted_by: str | None = None
     session_id: str | None = None
     agent: str | None = None
-    queue: str = "default"
+    queue: str = DEFAULT_QUEUE
+    """Only workers that serve it take the run."""
     priority_s: int = 0
     order_at: int = 0
     """The queue's order: when it was created, or due if it is to start later, minus the head start of its priority.
@@ -135,7 +137,10 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     due_at: int | None = None
     """Not before this time (asked for at submit, or a retry's backoff); `ready` is false until then."""
     ready: bool = True
+    lanes: str = ""
+    """The kinds of lane whose places it needs, in the order it takes them, such as `session tenant`; empty for most."""
     blocked_by: str | None = None
+    """The lane it waits for, holding its places in those before it; null when it has them all."""
     seq: int = 0
     """The number of the last event; events are gapless from 1."""
     generation: int = 1

@@ -63,6 +63,8 @@ def _view(run: Run) -> StatusView:
         session_id=run.session_id,
         agent=run.agent,
         schedule_id=run.schedule_id,
+        queue=run.queue,
+        blocked_by=run.blocked_by,
         error=run.error.message if run.error else None,
         error_code=run.error.code if run.error else None,
         retry_after=None if final else RETRY_AFTER_S,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from outlast.engine import MAX_AHEAD_S
-from outlast.runs import JsonObject, RunStatus
+from outlast.runs import DEFAULT_QUEUE, JsonObject, RunStatus
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 MAX_RETRY_ATTEMPTS = 10
@@ -42,6 +42,7 @@ class SubmitBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     recipe_name: Text255 | None = None
     recipe_config: JsonObject | None = None
     priority: Annotated[int, msgspec.Meta(ge=-MAX_PRIORITY_S, le=MAX_PRIORITY_S)] | None = None
+    queue: str | None = None
     retry: RetryBody | None = None
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     delay: Annotated[float, msgspec.Meta(ge=0, le=MAX_AHEAD_S)] | None = None
@@ -92,6 +93,8 @@ class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     session_id: str | None = None
     agent: str | None = None
     schedule_id: str | None = None
+    queue: str = DEFAULT_QUEUE
+    blocked_by: str | None = None
     error: str | None = None
     error_code: str | None = None
     retry_after: int | None = None

@@ -21,7 +21,7 @@ from outlast.errors import (
     quoted,
 )
 from outlast.runners.protocol import Prepared, Submission
-from outlast.runs import JsonObject, Retry
+from outlast.runs import DEFAULT_QUEUE, JsonObject, Retry
 
 MAX_DEPTH = 64
 """Levels of nesting in `config` and `metadata`: they are read again where less of the stack is left."""
@@ -31,6 +31,7 @@ MAX_METADATA = 16 * 1024
 
 _decode = msgspec.json.Decoder(SubmitBody).decode
 _decode_anything = msgspec.json.Decoder().decode
+_QUEUE = re.compile(r"[a-z0-9_-]{1,64}")
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
@@ -86,6 +87,7 @@ def new_run(order: Order, prepared: Prepared) -> NewRun:
         priority_s=body.priority or 0,
         run_at=None if body.run_at is None else round(body.run_at.timestamp() * 1000),
         delay_ms=round((body.delay or 0) * 1000),
+        queue=body.queue or DEFAULT_QUEUE,
         webhook_url=body.webhook_url,
         retry=_NO_RETRY if body.retry is None else Retry(body.retry.max_attempts, body.retry.backoff_s),
         idempotency=order.idempotency,
@@ -191,6 +193,8 @@ def _check(body: SubmitBody) -> None:
         )
     if body.run_at is not None and body.delay is not None:
         raise InvalidBody("run_at and delay exclude each other; send the one you mean.")
+    if body.queue is not None and not _QUEUE.fullmatch(body.queue):
+        raise InvalidBody("queue is a name of 1 to 64 characters out of a-z, 0-9, _ and -.")
     if body.recipe_config is not None and body.recipe_name is None:
         raise InvalidBody("recipe_config means nothing without recipe_name.")
 

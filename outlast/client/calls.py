@@ -35,6 +35,8 @@ class Options(TypedDict, total=False):
     recipe_config: Mapping[str, object] | None
     priority: int | None
     """Seconds of head start in the queue."""
+    queue: str | None
+    """Only workers that serve it take the run."""
     retry: Mapping[str, object] | None
     """`max_attempts` and `backoff_s`, for when the agent itself fails."""
     idempotency_key: str | None

@@ -74,6 +74,7 @@ def moving(run: Run) -> Row:
         run.result_size,
         None if run.progress == _NO_PROGRESS else _encode(run.progress),
         _bytes(run.waiting),
+        run.lanes,
     )
 
 
@@ -135,6 +136,7 @@ def read(row: Sequence) -> Run:  # type: ignore[type-arg]
         result_size=row[46],
         progress=_NO_PROGRESS if row[47] is None else _decode_progress(row[47]),
         waiting=None if row[48] is None else msgspec.Raw(row[48]),
+        lanes=row[49],
     )
 
 
@@ -143,7 +145,8 @@ HEAD_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, su
     webhook_url, idempotency_key, idempotency_session, idempotency_hash, metadata,
     state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
     lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
-    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting"""
+    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting,
+    lanes"""
 """The order that `read` expects; `:head` in a query stands for it."""
 
 HEAD_WIDTH = HEAD_COLUMNS.count(",") + 1

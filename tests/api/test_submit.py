@@ -47,6 +47,7 @@ async def test_every_field_reaches_the_run(served: Served, store: Store, engine:
         "config": {"verbose": True},
         "metadata": {"ticket": 2**63, "tags": ["a", None, 1.5]},
         "priority": 30,
+        "queue": "gpu_2-big",
         "retry": {"max_attempts": 3, "backoff_s": 0.5},
     }
 
@@ -55,6 +56,7 @@ async def test_every_field_reaches_the_run(served: Served, store: Store, engine:
     run = await store.run(job_id)
     assert run is not None
     assert (run.timeout_s, run.session_id, run.priority_s) == (60, "project-alpha", 30)
+    assert run.queue == "gpu_2-big"
     assert (run.retry.max_attempts, run.retry.backoff_s) == (3, 0.5)
     assert run.webhook_url == "https://example.com/callback?a=b"
     request = await request_of(store, job_id)
@@ -142,6 +144,10 @@ async def test_what_is_no_json_is_said_in_words(served: Served, body: bytes, wor
         ("metadata", {"x": "y" * 16 * 1024}),
         ("config", 7),
         ("priority", 10**9),
+        ("queue", ""),
+        ("queue", "GPU"),
+        ("queue", "a\n"),
+        ("queue", "x" * 65),
         ("retry", {"max_attempts": 0}),
         ("retry", {"max_attempts": 11}),
         ("retry", {"backoff_s": -1}),

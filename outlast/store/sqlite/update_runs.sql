@@ -2,7 +2,7 @@
 WITH new (
     id, state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
     lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
-    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting,
+    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting, lanes,
     result, result_hash
 ) AS (VALUES :rows)
 UPDATE runs
@@ -33,6 +33,7 @@ SET state = new.state,
     result_size = new.result_size,
     progress = new.progress,
     waiting = new.waiting,
+    lanes = new.lanes,
     result = coalesce(new.result, runs.result),
     result_hash = coalesce(new.result_hash, runs.result_hash)
 FROM new

@@ -36,7 +36,7 @@ CREATE TABLE runs (
     order_at            INTEGER NOT NULL,
     due_at              INTEGER,
     ready               INTEGER NOT NULL CHECK (ready = 0 OR state = 'queued'),
-    blocked_by          TEXT,
+    blocked_by          TEXT CHECK (blocked_by IS NULL OR (state = 'queued' AND ready = 0)),
     seq                 INTEGER NOT NULL,
     generation          INTEGER NOT NULL,
     attempt_id          TEXT CHECK ((attempt_id IS NOT NULL) = (state = 'running')),
@@ -60,6 +60,7 @@ CREATE TABLE runs (
     result_size         INTEGER CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),
     progress            BLOB,
     waiting             BLOB,
+    lanes               TEXT    NOT NULL,
     metadata            BLOB,
     request_hash        BLOB,
     result_hash         BLOB,
@@ -72,6 +73,7 @@ CREATE INDEX runs_by_status ON runs (tenant, status, id);
 CREATE INDEX runs_by_session ON runs (tenant, session_id, id, status) WHERE session_id IS NOT NULL;
 CREATE INDEX runs_by_schedule ON runs (tenant, schedule_id, id) WHERE schedule_id IS NOT NULL;
 CREATE INDEX runs_ready ON runs (kind, order_at, id, runner, queue) WHERE ready = 1;
+CREATE INDEX runs_blocked ON runs (tenant, blocked_by, order_at, id) WHERE blocked_by IS NOT NULL;
 CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_by_worker ON runs (worker_id) WHERE worker_id IS NOT NULL;
 CREATE UNIQUE INDEX runs_by_key ON runs (tenant, idempotency_session, idempotency_key)
@@ -105,11 +107,34 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_one_outcome ON events (run_id) WHERE kind = 'complete';
 
 CREATE TABLE sessions (
-    tenant     TEXT    NOT NULL,
-    id         TEXT    NOT NULL,
-    created_at INTEGER NOT NULL,
-    settings   BLOB,
+    tenant      TEXT    NOT NULL,
+    id          TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    max_running INTEGER CHECK (max_running > 0),
     PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
+
+-- The lanes that hold anybody: how many places are taken and how many runs wait for one. Null is no limit.
+CREATE TABLE lanes (
+    tenant      TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    max_running INTEGER CHECK (max_running > 0),
+    held        INTEGER NOT NULL CHECK (held >= 0),
+    waiting     INTEGER NOT NULL CHECK (waiting >= 0),
+    PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX lanes_with_room ON lanes (tenant, name)
+    WHERE waiting > 0 AND (max_running IS NULL OR held < max_running);
+
+-- Attempts whose run has ended while something of them may still be there: they keep its places (a JSON array of lanes).
+CREATE TABLE remains (
+    attempt_id TEXT NOT NULL PRIMARY KEY,
+    worker_id  TEXT NOT NULL,
+    tenant     TEXT NOT NULL,
+    places     TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Bytes by the SHA-256 of what they are; `envelope` says how they are stored (0: as they are).
