@@ -25,6 +25,7 @@ _OF_RUNS = {
 }
 _OTHERS = {
     "serve": "Start the server.",
+    "worker": "Carry out runs, without an API.",
     "demo": "Watch a real model answer a run, on this machine.",
     "model": "The small local model.",
     "version": "Which Outlast this is.",

@@ -6,9 +6,8 @@ import click
 
 from outlast import config
 from outlast.commands import exits
+from outlast.commands.streams import have_standard_streams
 from outlast.errors import ConfigError, OutlastError
-
-_STDERR = 2
 
 
 class _Unshown(click.Argument):
@@ -44,26 +43,24 @@ def _refuse_db(_ctx: click.Context, _param: click.Parameter, path: str | None) -
     help="Isolated agents at once. [default: 10]",
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
-def command(**overrides: str | int | None) -> int:
+@click.option(
+    "--no-worker",
+    is_flag=True,
+    help="Only the API: leave the runs to `outlast worker`. Needs OUTLAST_DATABASE_URL.",
+)
+def command(*, no_worker: bool, **overrides: str | int | None) -> int:
     """Start the server: API, worker and model gateway in one process.
 
     Every other setting is an environment variable or a key in outlast.toml; docs/settings.md lists them.
     """
-    _have_standard_streams()
+    have_standard_streams()
     try:
         settings = config.load(os.environ, **overrides)
         from outlast.app import serve  # takes a second; a wrong option or setting is said before that
 
-        return exits.OK if serve(settings) == 0 else exits.FAILED
+        return exits.OK if serve(settings, works=not no_worker) == 0 else exits.FAILED
     except SystemExit:  # uvicorn's way of ending after a start that failed, which it has logged
         return exits.FAILED
     except OutlastError as error:
         exits.say(error.detail)
         return exits.USAGE if isinstance(error, ConfigError) else exits.FAILED
-
-
-def _have_standard_streams() -> None:
-    """Where a server is started without them, a socket of its own would take their place, and be printed to."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)

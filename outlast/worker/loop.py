@@ -66,12 +66,15 @@ class Worker:
         runners: Mapping[str, Runner],
         access: ModelAccess,
         clock: Clock,
+        home: Path,
     ) -> None:
+        """`home` is a folder of this worker alone: its processes are known by it, and ended by its next owner."""
         self.id = random_id("wrk")
         """Another one after the lease was lost: that name is burnt."""
         self.attempts: dict[str, Attempt] = {}
         self._engine = engine
         self._settings = settings
+        self._home = home
         self._runners = runners
         self._access = access
         self._clock = clock
@@ -118,8 +121,8 @@ class Worker:
 
         Its agents are dead before their runs are requeued, so no zombie works beside its successor.
         """
-        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.folder = marks.folder_id(self._settings.data_dir)
+        self._home.mkdir(parents=True, exist_ok=True)
+        self.folder = marks.folder_id(self._home)
         swept = await asyncio.to_thread(processes.sweep, self.folder)
         if swept:
             log.warning("ended processes of a server that was killed", processes=swept)

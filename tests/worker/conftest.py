@@ -67,7 +67,7 @@ class Bench:
 
     def new_worker(self, **changes: object) -> Worker:
         settings = msgspec.structs.replace(self.settings, **changes)
-        return Worker(self.engine, settings, RUNNERS, self.access, SystemClock())
+        return Worker(self.engine, settings, RUNNERS, self.access, SystemClock(), settings.data_dir)
 
     async def submit(
         self,
