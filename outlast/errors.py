@@ -123,6 +123,12 @@ class Unauthorized(OutlastError):
     code = "unauthorized"
 
 
+class HostNotAllowed(OutlastError):
+    """The request names a host that this server does not go by."""
+
+    code = "host_not_allowed"
+
+
 class NotFound(OutlastError):
     """There is nothing at this path."""
 

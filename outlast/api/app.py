@@ -59,7 +59,7 @@ def create_api(
         limits=limits or Limits(max_bytes=settings.max_body_bytes),
         streams=OpenStreams(),
     )
-    api = Api(edge, Door(settings.api_keys))
+    api = Api(edge, Door(settings.api_keys, settings.public_url))
     if not settings.cors_origins:
         return api
     return CORSMiddleware(

@@ -33,6 +33,7 @@ STATUS: dict[str, int] = {
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
+    "host_not_allowed": 421,
     "invalid_body": 422,
     "unknown_framework": 422,
     "framework_not_installed": 422,

@@ -4,15 +4,13 @@ From `OUTLAST_PUBLIC_URL`; else from the Host header, believed only if it names 
 request arrived at; else that address itself.
 """
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from outlast.api.auth import is_loopback
+from outlast.api.auth import HOST, is_loopback
 from outlast.api.http import Request
 
 Address = tuple[str, int]
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?", re.ASCII)
 _ANY = frozenset({"0.0.0.0", "::", ""})
 
 
@@ -53,7 +51,7 @@ def _base(scheme: str, host: str, root_path: str, address: Address | None) -> st
 
 
 def _believable(scheme: str, host: str, address: Address | None) -> bool:
-    match = _HOST.fullmatch(host)
+    match = HOST.fullmatch(host)
     if match is None:
         return False
     name, port = match.groups()

@@ -86,6 +86,63 @@ async def test_without_keys_only_what_arrives_at_a_loopback_address_is_answered(
     assert (await served.http.get(URL)).status_code == 200
 
 
+STRANGERS = [
+    "evil.example",
+    "evil.example:8005",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "localhost@evil.example",
+    "localhost/evil",
+    "127.0.0.1:80:80",
+    "10.1.2.3:8005",
+    "[::1",
+]
+
+
+@pytest.mark.parametrize("host", STRANGERS)
+async def test_without_keys_a_page_whose_name_was_bent_to_this_machine_gets_nothing(
+    serve: Serve, host: str
+) -> None:
+    served = await serve()
+
+    answers = [await served.http.get(path, headers={"Host": host}) for path in (*CLOSED, "/ready")]
+    answers.append(await served.http.post(URL, json={"prompt": "Hello"}, headers={"Host": host}))
+
+    assert {answer.status_code for answer in answers} == {421}
+    assert {answer.json()["code"] for answer in answers} == {"host_not_allowed"}
+    assert "OUTLAST_PUBLIC_URL" in answers[0].json()["detail"]
+    assert (await served.http.get("/health", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LocalHost:9000",
+        "127.0.0.1",
+        "127.8.8.8:1",
+        "[::1]:8005",
+        "Agents.example.com",
+        "agents.example.com:443",
+        "",
+    ],
+)
+async def test_without_keys_the_names_of_this_machine_and_of_the_operator_are_answered(
+    serve: Serve, host: str
+) -> None:
+    served = await serve(public_url="https://agents.example.com/outlast")
+
+    assert (await served.http.get(URL, headers={"Host": host})).status_code == 200
+
+
+async def test_with_keys_the_host_does_not_matter(serve: Serve) -> None:
+    served = await serve(api_keys=("first",))
+
+    answer = await served.http.get(URL, headers={"Host": "evil.example", "X-API-Key": "first"})
+
+    assert answer.status_code == 200
+
+
 async def test_with_keys_the_whole_network_may_ask(serve: Serve) -> None:
     served = await serve(host="0.0.0.0", api_keys=("first",))
     url = f"http://{_own_address()}:{served.port}"

@@ -188,7 +188,7 @@ def _written() -> set[tuple[str, str]]:
         for item in contract().paths.values()
         for operation in item.operations.values()
         for status in operation.responses
-        if status not in ("default", "401")
+        if status not in ("default", "401", "421")
     }
 
 
@@ -222,12 +222,13 @@ def _check_headers(operation: str, status: str, answer: httpx.Response) -> None:
     assert missing <= NOT_ALWAYS
 
 
-def test_401_is_written_wherever_a_key_is_needed() -> None:
+@pytest.mark.parametrize("status", ["401", "421"])
+def test_who_is_not_let_in_is_written_wherever_somebody_may_be(status: str) -> None:
     without = {
         operation.operation_id
         for item in contract().paths.values()
         for operation in item.operations.values()
-        if "401" not in operation.responses
+        if status not in operation.responses
     }
 
     assert without == {"getHealth"}

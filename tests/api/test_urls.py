@@ -17,7 +17,8 @@ URL = "/api/v1/runs"
 
 
 async def location(served: Served, host: str) -> str:
-    answer = await served.http.post(URL, json={"prompt": "Hello"}, headers={"Host": host})
+    headers = {"Host": host, "X-API-Key": "key"}
+    answer = await served.http.post(URL, json={"prompt": "Hello"}, headers=headers)
     assert answer.status_code == 202
     assert answer.headers["location"] == answer.json()["poll_url"]
     return str(answer.headers["location"]).partition(URL)[0]
@@ -43,7 +44,9 @@ async def test_a_loopback_host_is_believed(served: Served, host: str) -> None:
         "",
     ],
 )
-async def test_any_other_host_is_replaced_by_the_address_of_arrival(served: Served, host: str) -> None:
+async def test_any_other_host_is_replaced_by_the_address_of_arrival(serve: Serve, host: str) -> None:
+    served = await serve(api_keys=("key",))
+
     assert await location(served, host) == f"http://127.0.0.1:{served.port}"
 
 
