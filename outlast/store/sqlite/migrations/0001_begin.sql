@@ -2,6 +2,7 @@
 -- (lanes, forks, children), so that they need no rewrite of a full table.
 -- The constraints repeat the promises of lifecycle.py: final <=> finished_at, running <=> attempt_id,
 -- one terminal event a run, unique idempotency keys, gapless numbers by primary key.
+-- Those of runs have OR where IN would do: SQLite fills a table for each IN in each statement, a fifth of a write.
 
 CREATE TABLE schema (
     version                INTEGER NOT NULL,
@@ -13,7 +14,7 @@ CREATE TABLE runs (
     tenant              TEXT    NOT NULL,
     runner              TEXT    NOT NULL,
     framework           TEXT    NOT NULL,
-    kind                TEXT    NOT NULL CHECK (kind IN ('shared', 'isolated')),
+    kind                TEXT    NOT NULL CHECK (kind = 'shared' OR kind = 'isolated'),
     created_at          INTEGER NOT NULL,
     timeout_s           INTEGER NOT NULL,
     submitted_by        TEXT,
@@ -31,7 +32,10 @@ CREATE TABLE runs (
     idempotency_session TEXT,
     idempotency_hash    BLOB,
     state               TEXT    NOT NULL
-        CHECK (state IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')),
+        CHECK (
+            state = 'queued' OR state = 'running' OR state = 'waiting'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled'
+        ),
     status              TEXT    NOT NULL GENERATED ALWAYS AS (iif(state = 'waiting', 'running', state)) VIRTUAL,
     order_at            INTEGER NOT NULL,
     due_at              INTEGER,
@@ -50,7 +54,7 @@ CREATE TABLE runs (
     executed_ms         INTEGER NOT NULL,
     started_at          INTEGER,
     finished_at         INTEGER
-        CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled'))),
+        CHECK ((finished_at IS NOT NULL) = (state = 'succeeded' OR state = 'failed' OR state = 'cancelled')),
     waiting_kind        TEXT CHECK ((waiting_kind IS NOT NULL) = (state = 'waiting')),
     model_calls         INTEGER NOT NULL,
     input_tokens        INTEGER NOT NULL,
