@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from outlast.clock import Clock, Ids
-from outlast.errors import InvalidBody, RunNotFound, RunNotSucceeded, StoreUnavailable
+from outlast.errors import InvalidBody, RunNotFound, RunNotSucceeded, ScheduleNotFound, StoreUnavailable
 from outlast.relay import Relay
 from outlast.runs import (
     DEFAULT_QUEUE,
@@ -31,6 +31,7 @@ from outlast.runs import (
     RunStatus,
     Usage,
 )
+from outlast.schedules import Schedule
 from outlast.store.plan import conflict
 from outlast.store.protocol import (
     INLINE_MAX,
@@ -41,9 +42,11 @@ from outlast.store.protocol import (
     Page,
     RunFilter,
     Rung,
+    ScheduleListing,
     Store,
     Submit,
     Submitted,
+    Turn,
 )
 from outlast.transitions import (
     Append,
@@ -212,6 +215,42 @@ class Engine:
     async def counts(self, caller: Caller) -> Mapping[RunStatus, int]:
         """How many of the caller's runs are in each status."""
         return await self._store.counts(caller.tenant)
+
+    async def schedule(self, caller: Caller, schedule_id: str) -> Schedule:
+        """The schedule; `ScheduleNotFound` also for another tenant's."""
+        schedule = await self._store.schedule(schedule_id)
+        if schedule is None or schedule.tenant != caller.tenant:
+            raise ScheduleNotFound(
+                f"There is no schedule {schedule_id}; it was never made, or it was deleted."
+            )
+        return schedule
+
+    async def list_schedules(self, caller: Caller, size: int, offset: int) -> ScheduleListing:
+        """A page of the caller's schedules, newest first."""
+        return await self._store.list_schedules(caller.tenant, size, offset)
+
+    async def next_schedules(self, limit: int) -> list[Schedule]:
+        """Those that fire next, of all tenants, soonest first."""
+        return await self._store.next_schedules(limit)
+
+    async def turn(
+        self, before: Schedule | None, after: Schedule | None, new: NewRun | None = None
+    ) -> Submitted | None:
+        """Change a schedule, and accept the run that this fire makes: both are on disk then, or neither.
+
+        `ScheduleChanged` if somebody else has changed it since `before` was read. `timetable.py` has the rules.
+        """
+        run = None
+        if after is not None and new is not None:
+            caller = Caller(after.tenant, after.created_by)
+            born = self._born(caller, msgspec.structs.replace(new, schedule_id=after.id))
+            run = Submit(born, await self._stow(after.tenant, msgspec.json.encode(new.request)))
+            after = msgspec.structs.replace(after, last_run_id=born.id)
+        if after is not None and before is not None:
+            after = msgspec.structs.replace(after, revision=before.revision + 1)
+        submitted = await self._store.turn(Turn(before, after, run))
+        self.wakeups.schedules.ring()
+        return submitted
 
     def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
         """Follow a run: enter it, read the run's state, then wait; so nothing falls between."""

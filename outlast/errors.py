@@ -117,6 +117,18 @@ class WebhookRefused(BadRequest):
     code = "webhook_refused"
 
 
+class InvalidSchedule(BadRequest):
+    """The schedule's cron, time zone or run is not one that can be kept."""
+
+    code = "invalid_schedule"
+
+
+class TooManySchedules(BadRequest):
+    """There are as many schedules as one tenant may have."""
+
+    code = "too_many_schedules"
+
+
 class Unauthorized(OutlastError):
     """No valid key came with the request."""
 
@@ -139,6 +151,12 @@ class RunNotFound(NotFound):
     """No run of that id, or not this caller's."""
 
     code = "run_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule of that id, or not this caller's."""
+
+    code = "schedule_not_found"
 
 
 class MethodNotAllowed(BadRequest):
@@ -171,6 +189,12 @@ class IdempotencyConflict(Conflict):
     def __init__(self, message: str, *, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class ScheduleChanged(Conflict):
+    """Somebody else has changed the schedule since it was read; nothing was written."""
+
+    code = "schedule_changed"
 
 
 class Refused(OutlastError):

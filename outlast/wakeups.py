@@ -121,6 +121,8 @@ class Wakeups:
         """A run became ready to claim."""
         self.outbox = Bell()
         """A webhook notice was written."""
+        self.schedules = Bell()
+        """A schedule was changed."""
         self.doubt = Bell()
         """A run may have been taken from this worker without a word of its own."""
         self._seqs: dict[str, int] = {}

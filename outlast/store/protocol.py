@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
+from outlast.schedules import Schedule
 from outlast.transitions import Command, Transition
 from outlast.workers import WorkerSeen
 
@@ -26,6 +27,9 @@ COUNT_MAX = 10_000
 
 RECEIVER_SHARE = 8
 """Webhook notices of one receiver that are claimed at once."""
+
+SCHEDULES_MAX = 1000
+"""How many schedules a tenant may have."""
 
 OnCommit = Callable[[Sequence[Transition]], None]
 
@@ -115,6 +119,23 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     created_at: int
 
 
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """A schedule goes from what was read to what it shall be: null before is a new one, null after deletes it."""
+
+    before: Schedule | None
+    after: Schedule | None
+    """Of the next revision."""
+    run: Submit | None = None
+    """What this fire makes."""
+
+
+class ScheduleListing(msgspec.Struct, frozen=True, gc=False):
+    """A page of schedules and how many there are in all."""
+
+    schedules: tuple[Schedule, ...]
+    total: int
+
+
 class Store(Protocol):
     """One place where runs are kept. All methods are called on one event loop."""
 
@@ -173,6 +194,27 @@ class Store(Protocol):
 
     async def next_due_at(self) -> int | None:
         """When the next delayed run or retry is due, null when there is none; may lie in the past."""
+        ...
+
+    async def turn(self, turn: Turn) -> Submitted | None:
+        """Write a change of a schedule and the run it makes, both or neither; the answer is the run.
+
+        `ScheduleChanged` unless the schedule that is kept has the revision of `before`: of those who fire for the same
+        time, one succeeds. `TooManySchedules` for a new one beyond `SCHEDULES_MAX` of its tenant. If the run's
+        idempotency key has a run, that is the answer and the schedule stays as it was; `IdempotencyConflict` likewise.
+        """
+        ...
+
+    async def schedule(self, schedule_id: str) -> Schedule | None:
+        """The schedule as it is kept."""
+        ...
+
+    async def list_schedules(self, tenant: str, size: int, offset: int) -> ScheduleListing:
+        """A page of the tenant's schedules, newest first; the total is exact."""
+        ...
+
+    async def next_schedules(self, limit: int) -> list[Schedule]:
+        """Those that fire next, of all tenants, soonest first; whether their time has come is for the caller to see."""
         ...
 
     def tell(self, message: bytes) -> None:

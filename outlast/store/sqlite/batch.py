@@ -4,7 +4,7 @@ What one op refuses is its own answer and changes nothing; whatever else goes wr
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,9 +13,10 @@ from outlast.errors import OutlastError
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
 from outlast.store.plan import KeyPlace, Plan, key_places
-from outlast.store.protocol import Claimed, Offer, Submit
+from outlast.store.protocol import Claimed, Offer, Submit, Turn
 from outlast.store.queries import Row, query, statements
 from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover, names
+from outlast.store.sqlite.turn import turn
 from outlast.transitions import Cause, Claim, Command, Due, Lose, Transition
 
 LOST_KEPT_MS = 24 * 3600 * 1000
@@ -57,6 +58,8 @@ class Transaction:
                     return self._plan.apply(op.run_id, op.command, op.tenant)
                 case Offer():
                     return self._claim(op)
+                case Turn():
+                    return turn(self._db, self._plan, op)
                 case Recover():
                     return self._recover()
                 case _:
@@ -75,7 +78,7 @@ class Transaction:
 
     def _load_keys(self, ops: Sequence[Op]) -> dict[KeyPlace, Run]:
         keys: dict[KeyPlace, Run] = {}
-        for place in key_places([op for op in ops if isinstance(op, Submit)]):
+        for place in key_places(_submits(ops)):
             row = self._db.execute(_head("select_by_key"), place).fetchone()
             if row is not None:
                 keys[place] = rows.read(row)
@@ -165,6 +168,14 @@ class Transaction:
     def _insert(self, name: str, values: Sequence[Row]) -> None:
         for sql, parameters in statements(PACKAGE, name, values):
             self._db.execute(sql, parameters)
+
+
+def _submits(ops: Sequence[Op]) -> Iterator[Submit]:
+    for op in ops:
+        if isinstance(op, Submit):
+            yield op
+        elif isinstance(op, Turn) and op.run is not None:
+            yield op.run
 
 
 def _notice_row(notice: Notice, now: int) -> Row:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from outlast.runs import Body, Json, Notice
-from outlast.store.protocol import RECEIVER_SHARE, Delivery, Offer, Submit
+from outlast.store.protocol import RECEIVER_SHARE, Delivery, Offer, Submit, Turn
 from outlast.store.queries import Value, query
 from outlast.transitions import Command
 
@@ -32,7 +32,7 @@ class Recover(msgspec.Struct, frozen=True):
 
 Do = Callable[[sqlite3.Connection, int], Answer]
 """A write that touches no run: gets the connection and the time."""
-Op = Submit | Apply | Offer | Recover | Do
+Op = Submit | Apply | Offer | Turn | Recover | Do
 
 
 def beat(worker_id: str, lease_ms: int, card: Json) -> Do:

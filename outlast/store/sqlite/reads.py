@@ -15,8 +15,9 @@ import msgspec
 
 from outlast.errors import StoreUnavailable
 from outlast.runs import Event, EventKind, Run, RunStatus
-from outlast.store import rows
-from outlast.store.protocol import COUNT_MAX, Listing, Page, RunFilter
+from outlast.schedules import Schedule
+from outlast.store import rows, schedule_rows
+from outlast.store.protocol import COUNT_MAX, Listing, Page, RunFilter, ScheduleListing
 from outlast.store.queries import Value, query
 from outlast.store.sqlite.ops import PACKAGE, names
 from outlast.workers import WorkerCard, WorkerSeen
@@ -81,6 +82,22 @@ class Reads:
         row = self._one(query(PACKAGE, "next_due_at"))
         at: int | None = row[0] if row is not None else None
         return at
+
+    async def schedule(self, schedule_id: str) -> Schedule | None:
+        row = self._one(_schedule("select_schedule"), schedule_id)
+        return None if row is None else schedule_rows.read(row)
+
+    async def list_schedules(self, tenant: str, size: int, offset: int) -> ScheduleListing:
+        found = await self._slowly(
+            lambda db: db.execute(_schedule("list_schedules"), (tenant, size, offset)).fetchall()
+        )
+        total = self._one(query(PACKAGE, "count_schedules"), tenant)
+        return ScheduleListing(tuple(map(schedule_rows.read, found)), total[0] if total is not None else 0)
+
+    async def next_schedules(self, limit: int) -> list[Schedule]:
+        sql = _schedule("next_schedules")
+        found = _available(lambda: self._reads.execute(sql, (limit,)).fetchall())
+        return [schedule_rows.read(row) for row in found]
 
     async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
         row = self._one(query(PACKAGE, "next_notice_at"), names(busy))
@@ -196,6 +213,11 @@ def _parameters(tenant: str, which: RunFilter, page: Page) -> dict[str, Value]:
 @cache
 def _head(name: str) -> str:
     return query(PACKAGE, name).replace(":head", rows.HEAD_COLUMNS)
+
+
+@cache
+def _schedule(name: str) -> str:
+    return query(PACKAGE, name).replace(":schedule", schedule_rows.SCHEDULE_COLUMNS)
 
 
 def _events_sql() -> str:

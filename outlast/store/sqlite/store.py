@@ -25,6 +25,7 @@ from outlast.store.protocol import (
     OnTold,
     Submit,
     Submitted,
+    Turn,
 )
 from outlast.store.queries import query
 from outlast.store.sqlite.ops import (
@@ -160,6 +161,10 @@ class SqliteStore(Reads):
     async def recover(self) -> list[Transition]:
         recovered, _ = await asyncio.gather(self._writer.do(Recover()), self._writer.do(self._sweep))
         return _as(list, recovered)
+
+    async def turn(self, turn: Turn) -> Submitted | None:
+        submitted = await self._writer.do(turn)
+        return None if submitted is None else _as(Submitted, submitted)
 
     async def due_notices(self, limit: int, busy: Collection[str] = ()) -> list[Delivery]:
         return _as(list, await self._writer.do(claim_notices(limit, busy)))

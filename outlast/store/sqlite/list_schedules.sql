@@ -1,0 +1,5 @@
+SELECT :schedule
+FROM schedules
+WHERE tenant = ?
+ORDER BY id DESC
+LIMIT ? OFFSET ?

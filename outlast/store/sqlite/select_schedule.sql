@@ -1,0 +1,3 @@
+SELECT :schedule
+FROM schedules
+WHERE id = ?
