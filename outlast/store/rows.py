@@ -78,6 +78,23 @@ def moving(run: Run) -> Row:
     )
 
 
+def claimed(run: Run) -> Row:
+    """The run's id and what a claim changes, as in update_claimed.sql."""
+    return (
+        run.id,
+        run.state._value_,
+        run.due_at,
+        run.ready,
+        run.seq,
+        run.attempt_id,
+        run.attempt,
+        run.attempt_at,
+        run.worker_id,
+        run.unproven,
+        run.started_at,
+    )
+
+
 def body(value: Body | None) -> Row:
     """A request or a result: inline, hash."""
     return (None, None) if value is None else (value.inline, value.hash)
@@ -151,4 +168,4 @@ HEAD_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, su
 
 HEAD_WIDTH = HEAD_COLUMNS.count(",") + 1
 
-__all__ = ["HEAD_COLUMNS", "HEAD_WIDTH", "Value", "body", "fixed", "moving", "read"]
+__all__ = ["HEAD_COLUMNS", "HEAD_WIDTH", "Value", "body", "claimed", "fixed", "moving", "read"]

@@ -1,6 +1,7 @@
 """What is SQLite's own: the file, its owner, its durability, its plans."""
 
 import asyncio
+import re
 import sqlite3
 import threading
 from collections.abc import Coroutine
@@ -12,11 +13,13 @@ import pytest
 from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import StoreOwned, StoreUnavailable
-from outlast.runs import Isolation, Run, RunState
+from outlast.lifecycle import decide
+from outlast.runs import Isolation, Retry, Run, RunState
 from outlast.store.protocol import Offer, Page, RunFilter
 from outlast.store.queries import query, statements
 from outlast.store.sqlite import SqliteStore
 from outlast.store.sqlite.ops import PACKAGE
+from outlast.transitions import Claim
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
 T = TypeVar("T")
@@ -168,6 +171,17 @@ def test_a_set_wise_write_covers_every_row_once(n: int) -> None:
     written = [value for _, values in statements(PACKAGE, "add_counts", rows) for value in values]
 
     assert written == [value for row in rows for value in row]
+
+
+async def test_the_update_of_a_claim_writes_all_that_a_claim_changes(engine: Engine) -> None:
+    queued = await submit(engine, new_run(retry=Retry(max_attempts=3), session_id="s"))
+
+    running = decide(queued, Claim("att_1", WORKER), queued.created_at + 5).run
+
+    changed = {name for name in Run.__struct_fields__ if getattr(running, name) != getattr(queued, name)}
+    assert changed | {"due_at"} == set(
+        re.findall(r"^(?:SET|\s)\s+(\w+) = new", query(PACKAGE, "update_claimed"), re.M)
+    )
 
 
 HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {

@@ -32,6 +32,8 @@ class Transaction:
         self._db = db
         self._now = now
         self._cached = heads
+        self._claimed: Heads = {}
+        """As their claim left them; only a claim that found its run untouched by this batch is in here."""
 
     def run(self, ops: Sequence[Op]) -> tuple[list[Answer], list[tuple[Transition, bool]]]:
         """Each op's answer (a refusal is one too), and what was changed, with whether the run is deleted."""
@@ -92,10 +94,12 @@ class Transaction:
         claimed: list[Claimed] = []
         for row in found:
             try:
-                claim = Claim(random_id("att"), offer.worker_id)
-                run = self._plan.apply(row[0], claim).run
+                untouched = row[0] not in self._plan.changed
+                run = self._plan.apply(row[0], Claim(random_id("att"), offer.worker_id)).run
             except OutlastError:
                 continue  # changed or deleted earlier in this very batch
+            if untouched:
+                self._claimed[run.id] = run
             inline, digest = row[rows.HEAD_WIDTH :]
             claimed.append(Claimed(run, inline if inline is not None else self._blob(run.tenant, digest)))
         return claimed
@@ -129,9 +133,11 @@ class Transaction:
     def _write_plan(self) -> None:
         plan = self._plan
         self._insert("insert_runs", [self._new_row(run_id, body) for run_id, body in plan.born.items()])
-        self._insert(
-            "update_runs", [self._changed_row(r) for r in plan.changed.values() if r.id not in plan.born]
-        )
+        changed = [run for run_id, run in plan.changed.items() if run_id not in plan.born]
+        just_claimed = [run for run in changed if self._claimed.get(run.id) is run]
+        self._insert("update_claimed", [rows.claimed(run) for run in just_claimed])
+        others = changed if not just_claimed else [r for r in changed if self._claimed.get(r.id) is not r]
+        self._insert("update_runs", [self._changed_row(run) for run in others])
         self._insert(
             "insert_attempts",
             [
