@@ -126,14 +126,14 @@ class Worker:
         swept = await asyncio.to_thread(processes.sweep, self.folder)
         if swept:
             log.warning("ended processes of a server that was killed", processes=swept)
-        scratch = await asyncio.to_thread(_scratch, self.folder)
+        self._scratch = await asyncio.to_thread(_scratch, self.folder)
         processes.adopt_orphans()
         preload = _preload(self._runners)
         self._hosts = Hosts(self._settings.shared_hosts, self.folder, preload, self._ring)
         self._isolated = Isolated(
             self.folder,
             self._settings.memory_limit_mb,
-            scratch,
+            self._scratch,
             preload,
             lambda: self._hosts.pids,
             self._ring,
@@ -170,6 +170,7 @@ class Worker:
         await asyncio.gather(self._hosts.close(), self._isolated.close())
         if self._desk.tasks:
             await asyncio.wait(self._desk.tasks, timeout=LAST_S)
+        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
         await self._end_loops()
         processes.leave_orphans()
         try:

@@ -1,6 +1,7 @@
 """Cancel, timeout, drain and a lost lease: the agent is gone soon, and nothing it says afterwards counts."""
 
 import asyncio
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from outlast.clock import SystemClock
 from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
 from outlast.runs import EventKind, Isolation, RunState
+from outlast.worker.loop import Worker
 from outlast.workers import WorkerCard
 from tests.worker.conftest import ME, Bench, until
 
@@ -172,6 +174,20 @@ async def test_a_worker_that_cannot_renew_its_lease_stops_its_agents_before_it_e
     await until(lambda: len(bench.worker.attempts) == 1, 6, "the run to be taken up again")
     run = await bench.run(run_id)
     assert (run.attempt, run.lost) == (2, 0)
+
+
+async def test_a_worker_that_ended_well_leaves_no_folder_for_temporary_files(bench: Bench) -> None:
+    await bench.result("where")
+    places = _scratch_folders(bench.worker)
+    assert len(places) == 1
+
+    await bench.worker.drain(0)
+
+    assert _scratch_folders(bench.worker) == []
+
+
+def _scratch_folders(worker: Worker) -> list[Path]:
+    return [*Path(tempfile.gettempdir()).glob(f"outlast-*-{worker.folder[:8]}")]
 
 
 async def test_a_worker_that_slept_through_its_lease_writes_nothing_more(bench: Bench) -> None:
