@@ -22,6 +22,7 @@ from outlast.config import Settings, load
 from outlast.draining import signals_drain
 from outlast.errors import ConfigError, OutlastError
 from outlast.server import Server
+from outlast.worker import processes
 
 log = telemetry.get("app")
 
@@ -99,6 +100,7 @@ def serve(settings: Settings, *, works: bool = True) -> int:
 
     Without `works`, runs are left to workers in other processes.
     """
+    processes.close_to_peers()
     _refuse_open_door(settings)
     telemetry.set_up(settings.log_format)
     listener = _listen(settings)
@@ -127,6 +129,7 @@ def work(settings: Settings) -> int:
             "A worker of its own needs a PostgreSQL that it shares with the servers: set OUTLAST_DATABASE_URL. Without "
             "one, `outlast serve` is server and worker in one."
         )
+    processes.close_to_peers()
     telemetry.set_up(settings.log_format)
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
         runner.run(_work(settings))

@@ -22,7 +22,12 @@ class Live:
     """Start it with `start` (or as a context manager); `kill_tree` is `kill -9` of everything it started."""
 
     def __init__(
-        self, root: Path, env: Mapping[str, str] | None = None, command: Sequence[str] = SERVE
+        self,
+        root: Path,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = SERVE,
+        *,
+        starter: Sequence[str] = (),
     ) -> None:
         self.root = root
         self.data_dir = root / "data"
@@ -30,7 +35,7 @@ class Live:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = root / "server.log"
         self.env = {**(env or {}), "OUTLAST_DATA_DIR": str(self.data_dir)}
-        self._command = [sys.executable, "-m", *command, "--port", str(self.port)]
+        self._command = [*starter, sys.executable, "-m", *command, "--port", str(self.port)]
         self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 

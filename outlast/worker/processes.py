@@ -16,7 +16,7 @@ from pathlib import Path
 from outlast.worker import marks
 
 LINUX = sys.platform.startswith("linux")
-_SET_PDEATHSIG, _SET_NAME, _SET_CHILD_SUBREAPER = 1, 15, 36
+_SET_PDEATHSIG, _SET_DUMPABLE, _SET_NAME, _SET_CHILD_SUBREAPER = 1, 4, 15, 36
 _ROUNDS = 50
 _URGENT = getattr(os, "SCHED_RR", 0) | getattr(os, "SCHED_RESET_ON_FORK", 0)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -88,6 +88,14 @@ def yield_to_others(nice: int) -> None:
 def forbid_core_dumps() -> None:
     """What was in memory does not get on the disk."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def close_to_peers() -> None:
+    """Let no other process of our user read our environment or memory, nor trace us; root still can.
+
+    What we exec is open again.
+    """
+    _prctl(_SET_DUMPABLE, 0)
 
 
 def children(pid: int) -> set[int]:

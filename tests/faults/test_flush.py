@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import Live, wait_until
+from tests.live import UVICORN, Live, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ QUIET = {"OUTLAST_LEASE_S": "3000"}
 
 
 def test_a_lone_submit_is_flushed_before_it_is_accepted(tmp_path: Path) -> None:
-    with Live(tmp_path, QUIET) as live:
+    with Live(tmp_path, QUIET, UVICORN) as live:
         live.wait_for_end(live.submit(prompt="Warm up.", framework="echo"), 60)
         with _watching(live.pid, tmp_path / "flushes") as flushes:
             sent_at = time.time()

@@ -1,11 +1,13 @@
 """The provider's key is the server's alone: no agent, log, event or file ever has it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.faults.ward import Ward, ward
-from tests.live import descendants, processes_with
+from tests.live import Live, descendants, processes_with
 from tests.provider import Fail, Say
 
 pytestmark = pytest.mark.slow
@@ -41,8 +43,40 @@ def test_no_process_below_the_server_was_started_with_the_providers_key(tmp_path
         place.calling("escapes", PROMPT + " For ever.", calls=4)
 
         assert len(place.left()) >= 6
-        assert processes_with(place.provider.key) == [place.live.pid]
+        # Who is not root does not even see the server's own.
+        assert set(processes_with(place.provider.key)) <= {place.live.pid}
 
 
 def _events(place: Ward, ids: list[str]) -> list[str]:
     return [place.live.http.get(f"/api/v1/runs/{job_id}/stream").text for job_id in ids]
+
+
+ALIKE = (
+    sys.executable,
+    "-c",
+    "import ctypes, os, sys; drop = ctypes.CDLL(None).prctl; [drop(24, n) for n in (19, 21, 38)]; "
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
+"""Start a command without what opens every process to root: CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_PERFMON."""
+READ = """
+import sys
+for pid in sys.argv[1:]:
+    try:
+        open(f"/proc/{pid}/environ", "rb").read()
+    except PermissionError:
+        continue
+    print(pid)
+"""
+
+
+def test_the_servers_environment_is_closed_to_other_processes_of_its_user(tmp_path: Path) -> None:
+    with Live(tmp_path, {"OPENAI_API_KEY": "sk-secret"}, starter=ALIKE) as live:
+        ended = live.wait_for_end(live.submit(prompt="Hello", framework="echo"))
+        helpers = descendants(live.pid)
+        command = [*ALIKE, sys.executable, "-c", READ, *map(str, [live.pid, *helpers])]
+        read = subprocess.run(command, capture_output=True, check=True, timeout=30)
+        assert live.terminate() == 0
+
+    assert ended["status"] == "succeeded"
+    assert helpers
+    assert [int(line) for line in read.stdout.split()] == helpers
