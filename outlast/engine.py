@@ -212,6 +212,10 @@ class Engine:
         """A page of the caller's runs, newest first."""
         return await self._store.list_runs(caller.tenant, which, page)
 
+    async def check_ready(self) -> None:
+        """`StoreUnavailable` if nothing could be accepted now, as far as that can be told cheaply."""
+        await self._store.check_ready()
+
     async def counts(self, caller: Caller) -> Mapping[RunStatus, int]:
         """How many of the caller's runs are in each status."""
         return await self._store.counts(caller.tenant)

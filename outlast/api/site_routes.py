@@ -26,12 +26,12 @@ async def health(edge: Edge, request: Request) -> Answer:
 
 
 async def ready(edge: Edge, request: Request) -> Answer:
-    """GET /ready: new runs can be accepted."""
+    """GET /ready: new runs can be accepted; not while commits fail, as on a full disk."""
     if edge.draining.is_set():
         raise Draining("The server is shutting down and takes no new runs.")
     try:
         async with asyncio.timeout(READY_DEADLINE_S):
-            await edge.engine.counts(request.caller)
+            await edge.engine.check_ready()
     except TimeoutError as error:
         raise StoreUnavailable(f"The store did not answer within {READY_DEADLINE_S:g} s.") from error
     return Reply(200, _READY)

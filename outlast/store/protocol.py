@@ -277,6 +277,10 @@ class Store(Protocol):
         """A page of the tenant's runs, newest first."""
         ...
 
+    async def check_ready(self) -> None:
+        """`StoreUnavailable` if a write would be refused now, as far as that can be told cheaply."""
+        ...
+
     async def counts(self, tenant: str) -> Mapping[RunStatus, int]:
         """How many runs the tenant has in each status; exact."""
         ...

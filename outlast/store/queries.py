@@ -21,6 +21,13 @@ def query(package: str, name: str) -> str:
     return (files(package) / f"{name}.sql").read_text(encoding="utf-8")
 
 
+def load_queries(package: str) -> None:
+    """Read every query of a package now: later, under load, there may be no file descriptor to spare."""
+    for file in files(package).iterdir():
+        if file.name.endswith(".sql"):
+            query(package, file.name.removesuffix(".sql"))
+
+
 @cache
 def query_of(package: str, name: str, rows: int, width: int) -> str:
     """The text with `:rows` written out for that many rows."""

@@ -27,6 +27,21 @@ async def test_a_draining_server_is_healthy_but_not_ready(served: Served) -> Non
     assert (await served.http.get("/health")).status_code == 200
 
 
+async def test_a_server_that_cannot_commit_is_healthy_but_not_ready(
+    served: Served, store: SqliteStore
+) -> None:
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    refused = await served.http.post("/api/v1/runs", json={"prompt": "x" * 60_000, "framework": "echo"})
+
+    ready = await served.http.get("/ready")
+
+    assert (refused.status_code, ready.status_code) == (503, 503)
+    assert ready.json()["code"] == "store_unavailable"
+    assert "disk is full" in ready.json()["detail"]
+    assert (await served.http.get("/health")).status_code == 200
+
+
 async def test_stats_count_the_runs(served: Served, driver: Driver) -> None:
     for _ in range(3):
         await served.submit()

@@ -1,10 +1,13 @@
 """What is SQLite's own: the file, its owner, its durability, its plans."""
 
 import asyncio
+import logging
+import os
 import re
 import sqlite3
 import threading
 from collections.abc import Coroutine
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
@@ -227,3 +230,92 @@ async def test_the_outbox_is_searched_and_never_scanned(
 
     assert [step for step in plan if "outbox_by_receiver" in step]
     assert not [step for step in plan if step in ("SCAN outbox", "SCAN due")]
+
+
+async def test_what_it_keeps_is_readable_by_its_owner_alone(tmp_path: Path, clock: FakeClock) -> None:
+    before = os.umask(0o022)
+    store = SqliteStore(tmp_path / "data", clock)
+    await store.open()
+    os.umask(before)
+    await submit(Engine(store, clock))
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in store.path.parent.iterdir()}
+    folder = store.path.parent.stat().st_mode & 0o777
+    await store.close()
+
+    assert folder == 0o700
+    assert modes == dict.fromkeys(["outlast.db", "outlast.db-wal", "outlast.db-shm", "outlast.lock"], 0o600)
+
+
+async def test_a_mode_that_the_operator_chose_stays(tmp_path: Path, clock: FakeClock) -> None:
+    store = SqliteStore(tmp_path, clock)
+    await store.open()
+    await store.close()
+    store.path.chmod(0o640)
+
+    await store.open()
+    await store.close()
+
+    assert store.path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_every_query_is_read_when_the_store_is_opened(tmp_path: Path, clock: FakeClock) -> None:
+    query.cache_clear()
+    store = SqliteStore(tmp_path, clock)
+
+    await store.open()
+
+    there = [file.name for file in (files(PACKAGE)).iterdir() if file.name.endswith(".sql")]
+    assert query.cache_info().currsize == len(there)
+    await store.close()
+
+
+async def test_a_full_disk_is_said_once_and_so_is_its_end(
+    store: SqliteStore, engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("outlast"), "propagate", True)
+    await submit(engine)
+    fill(store)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="disk is full"):
+            await submit(engine, new_run(LARGE))
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    await submit(engine, new_run(LARGE))
+
+    said = [record for record in caplog.records if record.name == "outlast.store"]
+    assert [record.getMessage() for record in said] == ["commits fail", "commits work again"]
+    assert said[1].fields == {"refused": 3}  # type: ignore[attr-defined]  # telemetry's
+    assert not any(record.exc_info for record in said)
+
+
+async def test_a_store_whose_last_commit_failed_is_not_ready(store: SqliteStore, engine: Engine) -> None:
+    await engine.check_ready()
+    fill(store)
+    with pytest.raises(StoreUnavailable):
+        await submit(engine, new_run(LARGE))
+
+    with pytest.raises(StoreUnavailable, match="disk is full"):
+        await engine.check_ready()
+
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    await submit(engine)
+    await engine.check_ready()
+
+
+async def test_a_store_without_room_on_its_disk_is_not_ready(
+    store: SqliteStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlast.store.sqlite.store.ROOM_MIN", 1 << 60)
+
+    with pytest.raises(StoreUnavailable, match="is full"):
+        await engine.check_ready()
+
+
+LARGE = "x" * 60_000
+"""A prompt that needs pages of its own."""
+
+
+def fill(store: SqliteStore) -> None:
+    """Leave no page to be added: SQLite says of it what it says of a full disk."""
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")

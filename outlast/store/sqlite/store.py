@@ -9,11 +9,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from outlast.clock import Clock
-from outlast.errors import ConfigError, StoreOwned
+from outlast.errors import ConfigError, StoreOwned, StoreUnavailable
 from outlast.runs import Json
 from outlast.store.migrate import CODE_VERSION, pending
 from outlast.store.protocol import (
@@ -27,7 +28,7 @@ from outlast.store.protocol import (
     Submitted,
     Turn,
 )
-from outlast.store.queries import query
+from outlast.store.queries import load_queries, query
 from outlast.store.sqlite.ops import (
     PACKAGE,
     Apply,
@@ -45,6 +46,8 @@ from outlast.transitions import Command, Transition
 OLDEST_SQLITE = (3, 37, 0)
 HEADS_MAX = 10_000
 """Heads of recently written runs kept in memory (about 1.5 KiB each); the writer keeps them right."""
+ROOM_MIN = 4 * 1024 * 1024
+"""With less room on the disk than this, small commits may still succeed while submits do not."""
 T = TypeVar("T")
 
 # Python seeks an adapter for each None and each bytes that is bound, and makes an exception of finding none: a
@@ -85,6 +88,8 @@ class SqliteStore(Reads):
             raise
 
     def _open_connections(self) -> None:
+        load_queries(PACKAGE)
+        self._make_private()
         connection = self._connect()
         _migrate(connection)
         connection.execute(query(PACKAGE, "end_leases"), (self._clock.now(),))
@@ -120,6 +125,11 @@ class SqliteStore(Reads):
                 "its own OUTLAST_DATA_DIR, or point all of them at one PostgreSQL with OUTLAST_DATABASE_URL."
             ) from None
 
+    def _make_private(self) -> None:
+        """Make the file, if it is not there yet, for our eyes only; SQLite gives its side files the same mode."""
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
     def _disown(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
@@ -137,6 +147,14 @@ class SqliteStore(Reads):
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         return connection
+
+    async def check_ready(self) -> None:
+        if self._writer.refusing is not None:
+            raise StoreUnavailable(f"The last commit failed: {self._writer.refusing}.")
+        disk = os.statvfs(self._dir)
+        if disk.f_bavail * disk.f_frsize < ROOM_MIN:
+            raise StoreUnavailable(f"The disk that holds {self._dir} is full.")
+        self._one(query(PACKAGE, "select_counts"), "", "")
 
     async def submit(self, new: Submit) -> Submitted:
         return _as(Submitted, await self._writer.do(new))

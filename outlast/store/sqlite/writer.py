@@ -50,6 +50,9 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="outlast-writer", daemon=True)
         self._on_commit = on_commit
+        self._refused = 0
+        self.refusing: str | None = None
+        """Why the last commit failed; None if it did not."""
 
     def start(self) -> None:
         self._thread.start()
@@ -90,7 +93,7 @@ class Writer:
             transaction = Transaction(self._db, self._clock.now(), self._heads)
             answers, transitions = transaction.run([handed.op for handed in batch])
         except sqlite3.OperationalError as error:
-            log.error("commit failed", exc=error, writes=len(batch))
+            self._note_refusal(str(error), len(batch))
             unavailable = StoreUnavailable(
                 f"The store could not commit: {error}. Nothing was accepted; try again."
             )
@@ -103,8 +106,21 @@ class Writer:
                 log.error("write refused by the database", exc=error)
                 self._answer([(batch[0], error)], [])
         else:
+            if self.refusing is not None:
+                self._note_recovery()
             self._remember(transitions)
             self._answer(list(zip(batch, answers, strict=True)), transitions)
+
+    def _note_refusal(self, reason: str, writes: int) -> None:
+        """Say it once: a full disk refuses commits by the hundred, and may be where the log goes too."""
+        if reason != self.refusing:
+            log.error("commits fail", reason=reason, writes=writes)
+        self.refusing = reason
+        self._refused += 1
+
+    def _note_recovery(self) -> None:
+        log.warning("commits work again", refused=self._refused)
+        self.refusing, self._refused = None, 0
 
     def _remember(self, transitions: Sequence[tuple[Transition, bool]]) -> None:
         for transition, deleted in transitions:
