@@ -93,7 +93,7 @@ class Server:
             if self.settings.database_url is not None:
                 self._begin(parts, self._watch_workers)
             if not self._works:
-                self._begin(parts, partial(janitor.recover, self.engine))
+                self._begin(parts, partial(janitor.recover, self.engine, self._clock))
             self._parts = parts.pop_all()
         gc.freeze()  # what is there now stays
         _say_what_started(self.settings)

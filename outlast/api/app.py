@@ -10,6 +10,7 @@ from outlast.api.auth import Door
 from outlast.api.body import Limits
 from outlast.api.edge import Edge
 from outlast.api.http import Answer, Gone, Reply, Request
+from outlast.api.intake import Intake
 from outlast.api.routes import Route, find
 from outlast.api.stream import Draining, OpenStreams
 from outlast.api.urls import Address, Urls
@@ -51,8 +52,7 @@ def create_api(
         engine=engine,
         registry=registry,
         settings=settings,
-        has_model=has_model,
-        check_webhook=check_webhook,
+        intake=Intake(registry=registry, settings=settings, has_model=has_model, check_webhook=check_webhook),
         draining=draining,
         closing=closing or draining,
         urls=Urls(settings.public_url, bound),

@@ -6,6 +6,7 @@ import msgspec
 
 from outlast.api.body import Limits
 from outlast.api.http import Answer, Request
+from outlast.api.intake import Intake
 from outlast.api.stream import Draining, OpenStreams
 from outlast.api.urls import Urls
 from outlast.config import Settings
@@ -19,9 +20,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     registry: Registry
     settings: Settings
-    has_model: Callable[[], bool]
-    check_webhook: Callable[[str], None]
-    """Raises `WebhookRefused` for an address that will never be called."""
+    intake: Intake
     draining: Draining
     """No new runs, and not ready."""
     closing: Draining

@@ -29,8 +29,9 @@ _NO_PROGRESS = Progress()
 _AT_START = ProgressView(0)
 
 
-def accepted(run: Run, url: str) -> bytes:
-    return encode(Accepted(run.id, run.status, iso(run.created_at), url, f"{url}/stream"))
+def accepted(run: Run, url: str, *, replayed: bool = False) -> bytes:
+    """The 202's body; in a batch it also says what is a header of a single one."""
+    return encode(Accepted(run.id, run.status, iso(run.created_at), url, f"{url}/stream", replayed))
 
 
 def status(run: Run) -> bytes:

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from outlast.api import outcome_routes, run_routes, site_routes
+from outlast.api import batch_routes, outcome_routes, run_routes, site_routes
 from outlast.api.edge import Handler
 from outlast.api.http import Request
 from outlast.errors import NotFound, RunNotFound, quoted
@@ -35,6 +35,7 @@ class Route(msgspec.Struct, frozen=True):
 
 ROUTES = (
     Route(RUNS, {"POST": run_routes.accept, "GET": run_routes.list_runs}),
+    Route(f"{RUNS}/batch", {"POST": batch_routes.accept}),
     Route(f"{RUNS}/{{job_id}}", {"GET": run_routes.status, "DELETE": run_routes.delete}),
     Route(f"{RUNS}/{{job_id}}/result", {"GET": outcome_routes.result}),
     Route(f"{RUNS}/{{job_id}}/result/raw", {"GET": outcome_routes.raw_result}),

@@ -1,13 +1,11 @@
 """The routes of a run's life: submit, look, list, cancel, delete."""
 
-import asyncio
 import re
 
-from outlast.api import body, render, submit
+from outlast.api import body, render
 from outlast.api.edge import Edge
 from outlast.api.http import JSON, Answer, Header, Reply, Request
 from outlast.errors import Draining, InvalidQuery
-from outlast.runners.protocol import Prepared
 from outlast.runs import Run, RunStatus
 from outlast.store.protocol import Page, RunFilter
 
@@ -25,35 +23,19 @@ async def accept(edge: Edge, request: Request) -> Answer:
     """POST /api/v1/runs"""
     body.require_json(request)
     raw = await body.read(request, edge.limits)
-    order = submit.parse(raw, request, edge.settings)
+    order = edge.intake.parse(raw, request.header(b"idempotency-key"))
     if order.idempotency is not None:
         known = await edge.engine.replay(request.caller, order.idempotency)
         if known is not None:
-            return _accepted(edge, request, known, replayed=True)
+            return accepted(edge, request, known, replayed=True)
     if edge.draining.is_set():
         raise Draining("The server is shutting down and takes no new runs; send this again in a moment.")
-    if order.body.webhook_url is not None:
-        edge.check_webhook(order.body.webhook_url)
-    new = submit.new_run(order, await _prepare(edge, order))
-    submitted = await edge.engine.submit(request.caller, new)
-    return _accepted(edge, request, submitted.run, replayed=submitted.replayed)
+    submitted = await edge.engine.submit(request.caller, await edge.intake.settle(order))
+    return accepted(edge, request, submitted.run, replayed=submitted.replayed)
 
 
-async def _prepare(edge: Edge, order: submit.Order) -> Prepared:
-    """Settle what will run; off the loop where there is a file or a text of any length to be read."""
-    asked = submit.submission(order.body)
-    registry = edge.registry
-    if registry.reads_yaml(asked):
-        prepared = await asyncio.to_thread(registry.resolve, asked)
-    else:
-        prepared = registry.resolve(asked)
-    runner = registry.runners[prepared.request.runner]
-    if runner.needs_model and not edge.has_model():
-        raise submit.no_model(runner.name)
-    return prepared
-
-
-def _accepted(edge: Edge, request: Request, run: Run, *, replayed: bool) -> Reply:
+def accepted(edge: Edge, request: Request, run: Run, *, replayed: bool) -> Reply:
+    """The 202 of a run that is kept."""
     url = edge.urls.run(request, run.id)
     headers = (JSON, (b"location", url.encode()), _RETRY_AFTER)
     return Reply(202, render.accepted(run, url), (*headers, _REPLAYED) if replayed else headers)

@@ -12,6 +12,7 @@ from outlast.engine import MAX_AHEAD_S
 from outlast.runs import DEFAULT_QUEUE, JsonObject, RunStatus
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+MAX_BATCH = 1000
 MAX_RETRY_ATTEMPTS = 10
 MAX_BACKOFF_S = 3600
 MAX_PRIORITY_S = 7 * 86_400
@@ -48,7 +49,13 @@ class SubmitBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     delay: Annotated[float, msgspec.Meta(ge=0, le=MAX_AHEAD_S)] | None = None
 
 
-class Accepted(msgspec.Struct, frozen=True, gc=False):
+class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a batch: each of the runs is a `SubmitBody`, read by itself."""
+
+    runs: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The answer to a submit."""
 
     job_id: str
@@ -56,6 +63,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     created_at: str
     poll_url: str
     stream_url: str
+    replayed: bool = False
+    """In a batch: the idempotency key has led to a run that was there. (A single submit says so in a header.)"""
 
 
 class ProgressView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from outlast.api.http import Request
+from outlast.api import reading
 from outlast.api.schemas import RetryBody, SubmitBody
 from outlast.config import Settings
 from outlast.engine import Idempotency, NewRun, body_hash
@@ -43,8 +43,11 @@ class Order(msgspec.Struct, frozen=True):
     idempotency: Idempotency | None
 
 
-def parse(raw: bytes, request: Request, settings: Settings) -> Order:
-    """Read a submit; `PromptMissing`, `InvalidBody` or `WebhookRefused` say what is wrong with it."""
+def parse(raw: bytes, key: str | None, settings: Settings) -> Order:
+    """Read a submit; `PromptMissing` or `InvalidBody` say what is wrong with it.
+
+    `key` is the idempotency key that came outside of the body; it wins over the body's.
+    """
     body = _read(raw)
     if not body.prompt or body.prompt.isspace():
         raise _prompt_missing("it is blank")
@@ -54,7 +57,7 @@ def parse(raw: bytes, request: Request, settings: Settings) -> Order:
         raise InvalidBody(
             f"timeout is {timeout_s} s; the most this server allows is {settings.max_timeout_s} s."
         )
-    return Order(body, timeout_s, _idempotency(body, request, raw))
+    return Order(body, timeout_s, _idempotency(body, key, raw))
 
 
 def submission(body: SubmitBody) -> Submission:
@@ -115,23 +118,11 @@ def _read(raw: bytes) -> SubmitBody:
 
 
 def _explain(raw: bytes, error: Exception) -> PromptMissing | InvalidBody:
-    try:
-        found = _decode_anything(raw)
-    except UnicodeDecodeError:
-        return InvalidBody("The body is not valid UTF-8.")
-    except RecursionError:
-        return InvalidBody("The body is nested too deeply.")
-    except msgspec.DecodeError as worse:
-        return InvalidBody(_why_no_json(raw, str(worse)))
-    if not isinstance(found, dict):
-        return InvalidBody('The body has to be a JSON object, such as {"prompt": "…"}.')
+    found = reading.loosely(raw)
     unknown = next((name for name in found if name not in _FIELDS), None)
     if not isinstance(found.get("prompt"), str):
         return _prompt_missing(_what_is_there(found, unknown))
-    if unknown is not None:
-        return InvalidBody(
-            f"The body has an unknown field {quoted(unknown)}. {did_you_mean(unknown, _FIELDS)}"
-        )
+    reading.refuse_unknown(found, SubmitBody)
     return InvalidBody(_in_our_words(str(error)))
 
 
@@ -166,14 +157,10 @@ def _prompt_missing(why: str) -> PromptMissing:
 
 
 def _in_our_words(message: str) -> str:
-    """`Expected `int`, got `bool` - at `$.timeout`` as a sentence about the field."""
-    what, _, where = message.replace("`", "").partition(" - at $.")
-    unknown = re.fullmatch(r"Object contains unknown field (.+)", what)
-    if unknown and where == "retry":
-        hint = did_you_mean(unknown[1], RetryBody.__struct_fields__)
-        return f"retry has an unknown field {quoted(unknown[1])}. {hint}"
-    what = what.replace("str | null", "a string").replace(" | null", "")
-    return f"{where}: {what[:1].lower()}{what[1:]}." if where else f"{what}."
+    unknown = re.fullmatch(r"Object contains unknown field `(.+)` - at `\$\.retry`", message)
+    if unknown is None:
+        return reading.in_our_words(message)
+    return f"retry has an unknown field {quoted(unknown[1])}. {did_you_mean(unknown[1], RetryBody.__struct_fields__)}"
 
 
 def _check(body: SubmitBody) -> None:
@@ -218,13 +205,12 @@ def _items(node: object) -> list[object]:
             return []
 
 
-def _idempotency(body: SubmitBody, request: Request, raw: bytes) -> Idempotency | None:
+def _idempotency(body: SubmitBody, key: str | None, raw: bytes) -> Idempotency | None:
     scope = body.idempotency_scope or "global"
     if scope == "session" and body.session_id is None:
         raise InvalidBody(
             "idempotency_scope is session, but there is no session_id; send one, or use global."
         )
-    key = request.header(b"idempotency-key")
     if key is None:
         key = None if scope == "none" else body.idempotency_key
     if key is None:

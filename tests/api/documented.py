@@ -30,7 +30,7 @@ def check(answer: httpx.Response, *, with_body: bool = True) -> None:
 def operation(method: str, path: str) -> Operation | None:
     """The operation that the contract has for a request."""
     for template, item in contract().paths.items():
-        if re.fullmatch(template.replace("{job_id}", "[^/]+"), path.rstrip("/") or "/"):
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path.rstrip("/") or "/"):
             return item.operations.get("GET" if method == "HEAD" else method)
     return None
 

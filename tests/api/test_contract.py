@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,10 +21,12 @@ from tests.api.conftest import Serve, Served
 from tests.api.driver import Driver
 
 URL = "/api/v1/runs"
+BATCH = f"{URL}/batch"
 SOURCE = Path(outlast.api.__file__).parent
 WRITTEN: dict[str, type[msgspec.Struct]] = {
     "Submit": schemas.SubmitBody,
     "Retry": schemas.RetryBody,
+    "Batch": schemas.BatchBody,
     "Accepted": schemas.Accepted,
     "Status": schemas.StatusView,
     "Progress": schemas.ProgressView,
@@ -109,12 +112,12 @@ def _simple(method: str, path: str, *, ended: bool = False, **how: object) -> Pr
     return provoke
 
 
-async def _slow(served: Served, driver: Driver) -> httpx.Response:
+async def _slow(served: Served, driver: Driver, path: str = URL) -> httpx.Response:
     """Half a body, over a bare connection: a client library would go on writing and miss the answer."""
-    request = served.http.build_request("POST", URL, content=b"{", headers=JSON | {"content-length": "9"})
+    request = served.http.build_request("POST", path, content=b"{", headers=JSON | {"content-length": "9"})
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-    writer.write(f"POST {URL} HTTP/1.1\r\n{head}\r\n{{".encode())
+    writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n{{".encode())
     first, _, rest = (await reader.read()).partition(b"\r\n")
     fields, _, body = rest.partition(b"\r\n\r\n")
     writer.close()
@@ -130,9 +133,9 @@ async def _conflict(served: Served, driver: Driver) -> httpx.Response:
     return await served.http.post(URL, json={"prompt": "Two"}, headers=headers)
 
 
-async def _draining(served: Served, driver: Driver, method: str, path: str) -> httpx.Response:
+async def _draining(served: Served, driver: Driver, method: str, path: str, **body: object) -> httpx.Response:
     served.drain()
-    return await served.http.request(method, path, json={"prompt": "Hello"})
+    return await served.http.request(method, path, json=body or {"prompt": "Hello"})
 
 
 JSON = {"content-type": "application/json"}
@@ -145,6 +148,13 @@ PROVOKED: Answers = {
     ("submitRun", "415"): _simple("POST", URL, content=b"{}"),
     ("submitRun", "422"): _simple("POST", URL, content=b"{", headers=JSON),
     ("submitRun", "503"): lambda served, driver: _draining(served, driver, "POST", URL),
+    ("submitBatch", "200"): _simple("POST", BATCH, json={"runs": [{"prompt": "Hello"}]}),
+    ("submitBatch", "207"): _simple("POST", BATCH, json={"runs": [{"prompt": "Hello"}, {}]}),
+    ("submitBatch", "408"): partial(_slow, path=BATCH),
+    ("submitBatch", "413"): _simple("POST", BATCH, content=b"x" * 1001, headers=JSON),
+    ("submitBatch", "415"): _simple("POST", BATCH, content=b"{}"),
+    ("submitBatch", "422"): _simple("POST", BATCH, json={"runs": []}),
+    ("submitBatch", "503"): lambda served, driver: _draining(served, driver, "POST", BATCH, runs=[{}]),
     ("listRuns", "200"): _simple("GET", URL),
     ("listRuns", "400"): _simple("GET", f"{URL}?page=0"),
     ("getRun", "200"): _simple("GET", f"{URL}/{{id}}?wait=0.01"),
