@@ -11,8 +11,9 @@ from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_SHIFTS = range(120, -1, -10)
-_RANDOM_BITS = 80
+_TIME_SHIFTS = range(40, -1, -10)
+_CHANCE_SHIFTS = range(70, -1, -10)
+_DIGIT_OF_BYTE = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
 
 
 class Clock(Protocol):
@@ -56,30 +57,34 @@ class FakeClock:
 class Ids:
     """Makes ids that sort by the time they were made, within one process strictly.
 
-    26 characters of Crockford base 32: 48 bits of milliseconds, 80 bits of chance. Two ids of the same
+    26 characters of Crockford base 32: 50 bits of milliseconds, 80 bits of chance. Two ids of the same
     millisecond differ by one in the random part, so a burst keeps its order; so does a clock that steps back.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last = 0
+        self._at = 0
+        self._time = ""
+        self._chance = 0
 
     def new(self, prefix: str) -> str:
         """A fresh id such as `run_01k…`."""
-        value = self._clock.now() << _RANDOM_BITS | int.from_bytes(os.urandom(10), "big") >> 1
-        if value >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
-            value = self._last + 1
-        self._last = value
-        return f"{prefix}_{_base32(value)}"
+        now = self._clock.now()
+        if now > self._at:
+            self._at, self._time = now, _base32(now, _TIME_SHIFTS)
+            self._chance = int.from_bytes(os.urandom(10), "big") >> 1
+        else:
+            self._chance += 1
+        return f"{prefix}_{self._time}{_base32(self._chance, _CHANCE_SHIFTS)}"
 
 
 def random_id(prefix: str) -> str:
     """An id that tells nothing about its time: attempts, workers, tokens."""
-    return f"{prefix}_{_base32(int.from_bytes(os.urandom(16), 'big'))}"
+    return f"{prefix}_{os.urandom(26).translate(_DIGIT_OF_BYTE).decode()}"
 
 
-def _base32(value: int) -> str:
-    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
+def _base32(value: int, shifts: range) -> str:
+    return "".join([_PAIRS[value >> shift & 1023] for shift in shifts])
 
 
 def iso(at: int) -> str:

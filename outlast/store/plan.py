@@ -30,6 +30,8 @@ class Plan:
         self.born: dict[str, Body] = {}
         """Requests of the new runs; their heads are in `changed`."""
         self.changed: dict[str, Run] = {}
+        self.sole: dict[str, type[Command]] = {}
+        """What changed a run here, if it was one command and no more."""
         self.deleted: dict[str, Run] = {}
         self.events: list[Event] = []
         self.attempts: list[Attempt] = []
@@ -76,12 +78,16 @@ class Plan:
         if isinstance(command, Delete):
             self._forget(run)
         else:
+            is_first = run_id not in self.changed
             self._take(transition, run)
+            if is_first:
+                self.sole[run_id] = type(command)
         return transition
 
     def _take(self, transition: Transition, before: Run | None) -> None:
         run = transition.run
         self._heads[run.id] = self.changed[run.id] = run
+        self.sole.pop(run.id, None)
         self.transitions.append(transition)
         self.events += transition.events
         if transition.attempt is not None:

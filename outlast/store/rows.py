@@ -95,6 +95,22 @@ def claimed(run: Run) -> Row:
     )
 
 
+def succeeded(run: Run) -> Row:
+    """The run's id and what a success changes, as in update_succeeded.sql."""
+    return (
+        run.id,
+        run.state._value_,
+        run.seq,
+        run.attempt_id,
+        run.attempt_at,
+        run.worker_id,
+        run.executed_ms,
+        run.finished_at,
+        run.result_size,
+        _encode(run.progress),
+    )
+
+
 def body(value: Body | None) -> Row:
     """A request or a result: inline, hash."""
     return (None, None) if value is None else (value.inline, value.hash)
@@ -168,4 +184,4 @@ HEAD_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, su
 
 HEAD_WIDTH = HEAD_COLUMNS.count(",") + 1
 
-__all__ = ["HEAD_COLUMNS", "HEAD_WIDTH", "Value", "body", "claimed", "fixed", "moving", "read"]
+__all__ = ["HEAD_COLUMNS", "HEAD_WIDTH", "Value", "body", "claimed", "fixed", "moving", "read", "succeeded"]

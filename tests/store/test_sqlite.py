@@ -17,12 +17,12 @@ from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import StoreOwned, StoreUnavailable
 from outlast.lifecycle import decide
-from outlast.runs import Isolation, Retry, Run, RunState
+from outlast.runs import Body, Isolation, Retry, Run, RunState
 from outlast.store.protocol import Offer, Page, RunFilter
 from outlast.store.queries import query, statements
 from outlast.store.sqlite import SqliteStore
 from outlast.store.sqlite.ops import PACKAGE
-from outlast.transitions import Claim
+from outlast.transitions import Claim, Succeed
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
 T = TypeVar("T")
@@ -176,15 +176,22 @@ def test_a_set_wise_write_covers_every_row_once(n: int) -> None:
     assert written == [value for row in rows for value in row]
 
 
-async def test_the_update_of_a_claim_writes_all_that_a_claim_changes(engine: Engine) -> None:
+async def test_the_updates_of_a_claim_and_a_success_write_all_that_these_change(engine: Engine) -> None:
     queued = await submit(engine, new_run(retry=Retry(max_attempts=3), session_id="s"))
 
     running = decide(queued, Claim("att_1", WORKER), queued.created_at + 5).run
+    succeeded = decide(running, Succeed("att_1", Body(2, b"{}")), queued.created_at + 9).run
 
-    changed = {name for name in Run.__struct_fields__ if getattr(running, name) != getattr(queued, name)}
-    assert changed | {"due_at"} == set(
-        re.findall(r"^(?:SET|\s)\s+(\w+) = new", query(PACKAGE, "update_claimed"), re.M)
-    )
+    assert _changed(queued, running) <= _written("update_claimed")
+    assert _changed(running, succeeded) <= _written("update_succeeded")
+
+
+def _changed(before: Run, after: Run) -> set[str]:
+    return {name for name in Run.__struct_fields__ if getattr(before, name) != getattr(after, name)}
+
+
+def _written(name: str) -> set[str]:
+    return set(re.findall(r"^(?:SET|\s)\s+(\w+) = new", query(PACKAGE, name), re.M))
 
 
 HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {

@@ -4,7 +4,7 @@ What one op refuses is its own answer and changes nothing; whatever else goes wr
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from outlast.store.protocol import Claimed, Offer, Submit, Turn
 from outlast.store.queries import Row, query, statements
 from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover, names
 from outlast.store.sqlite.turn import turn
-from outlast.transitions import Cause, Claim, Command, Due, Lose, Transition
+from outlast.transitions import Cause, Claim, Command, Due, Lose, Succeed, Transition
 
 LOST_KEPT_MS = 24 * 3600 * 1000
 """How long a lost worker is remembered: for as long as it might come back and ask."""
@@ -32,8 +32,6 @@ class Transaction:
         self._db = db
         self._now = now
         self._cached = heads
-        self._claimed: Heads = {}
-        """As their claim left them; only a claim that found its run untouched by this batch is in here."""
 
     def run(self, ops: Sequence[Op]) -> tuple[list[Answer], list[tuple[Transition, bool]]]:
         """Each op's answer (a refusal is one too), and what was changed, with whether the run is deleted."""
@@ -70,7 +68,9 @@ class Transaction:
             return refusal
 
     def _load_heads(self, ops: Sequence[Op]) -> Heads:
-        wanted = {op.run_id for op in ops if isinstance(op, Apply)}
+        return self._heads_of({op.run_id for op in ops if isinstance(op, Apply)})
+
+    def _heads_of(self, wanted: Iterable[str]) -> Heads:
         found = {run_id: run for run_id in wanted if (run := self._cached.get(run_id)) is not None}
         missing = [run_id for run_id in wanted if run_id not in found]
         if missing:
@@ -89,18 +89,14 @@ class Transaction:
     def _claim(self, offer: Offer) -> list[Claimed]:
         queues = None if offer.queues is None else names(offer.queues)
         wanted = (offer.kind.value, names(offer.runners), queues, offer.limit)
-        found = self._db.execute(_head("select_ready"), wanted).fetchall()
-        self._plan.know(rows.read(row) for row in found)
+        found = self._db.execute(query(PACKAGE, "select_ready"), wanted).fetchall()
+        self._plan.know(self._heads_of([row[0] for row in found]).values())
         claimed: list[Claimed] = []
-        for row in found:
+        for run_id, inline, digest in found:
             try:
-                untouched = row[0] not in self._plan.changed
-                run = self._plan.apply(row[0], Claim(random_id("att"), offer.worker_id)).run
+                run = self._plan.apply(run_id, Claim(random_id("att"), offer.worker_id)).run
             except OutlastError:
                 continue  # changed or deleted earlier in this very batch
-            if untouched:
-                self._claimed[run.id] = run
-            inline, digest = row[rows.HEAD_WIDTH :]
             claimed.append(Claimed(run, inline if inline is not None else self._blob(run.tenant, digest)))
         return claimed
 
@@ -133,11 +129,7 @@ class Transaction:
     def _write_plan(self) -> None:
         plan = self._plan
         self._insert("insert_runs", [self._new_row(run_id, body) for run_id, body in plan.born.items()])
-        changed = [run for run_id, run in plan.changed.items() if run_id not in plan.born]
-        just_claimed = [run for run in changed if self._claimed.get(run.id) is run]
-        self._insert("update_claimed", [rows.claimed(run) for run in just_claimed])
-        others = changed if not just_claimed else [r for r in changed if self._claimed.get(r.id) is not r]
-        self._insert("update_runs", [self._changed_row(run) for run in others])
+        self._write_changed()
         self._insert(
             "insert_attempts",
             [
@@ -163,13 +155,26 @@ class Transaction:
         for run_id in plan.deleted:
             self._db.execute(query(PACKAGE, "delete_run"), (run_id,))
 
+    def _write_changed(self) -> None:
+        """Of the two commonest changes, a claim and a success, only what they change."""
+        plan = self._plan
+        claimed, succeeded, others = [], [], []
+        for run_id, run in plan.changed.items():
+            command = plan.sole.get(run_id)
+            if command is Claim:
+                claimed.append(rows.claimed(run))
+            elif command is Succeed:
+                succeeded.append(rows.succeeded(run) + rows.body(plan.results[run_id]))
+            elif run_id not in plan.born:
+                others.append((run_id, *rows.moving(run), *rows.body(plan.results.get(run_id))))
+        self._insert("update_claimed", claimed)
+        self._insert("update_succeeded", succeeded)
+        self._insert("update_runs", others)
+
     def _new_row(self, run_id: str, request: Body) -> Row:
         run = self._plan.changed[run_id]
         result = rows.body(self._plan.results.get(run_id))
         return rows.fixed(run) + rows.moving(run) + rows.body(request) + result
-
-    def _changed_row(self, run: Run) -> Row:
-        return (run.id, *rows.moving(run), *rows.body(self._plan.results.get(run.id)))
 
     def _insert(self, name: str, values: Sequence[Row]) -> None:
         for sql, parameters in statements(PACKAGE, name, values):

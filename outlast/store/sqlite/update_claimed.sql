@@ -1,4 +1,4 @@
--- What a claim changes and no more: a third of update_runs.sql for the commonest change of all.
+-- What a claim changes and no more: a third of update_runs.sql, for every run.
 WITH new (
     id, state, due_at, ready, seq, attempt_id, attempt, attempt_at, worker_id, unproven, started_at
 ) AS (VALUES :rows)
