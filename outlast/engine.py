@@ -11,7 +11,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from outlast.clock import Clock, Ids
-from outlast.errors import InvalidBody, RunNotFound, RunNotSucceeded, ScheduleNotFound, StoreUnavailable
+from outlast.errors import (
+    InvalidBody,
+    RunNotFound,
+    RunNotSucceeded,
+    ScheduleNotFound,
+    SessionNotFound,
+    StoreUnavailable,
+    quoted,
+)
 from outlast.relay import Relay
 from outlast.runs import (
     DEFAULT_QUEUE,
@@ -32,6 +40,7 @@ from outlast.runs import (
     Usage,
 )
 from outlast.schedules import Schedule
+from outlast.store.lanes import NO_LIMITS, Limits
 from outlast.store.plan import conflict
 from outlast.store.protocol import (
     INLINE_MAX,
@@ -43,6 +52,8 @@ from outlast.store.protocol import (
     RunFilter,
     Rung,
     ScheduleListing,
+    SessionListing,
+    SessionSeen,
     Store,
     Submit,
     Submitted,
@@ -102,12 +113,13 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """The one way in. Give it a store that is open; it takes over the store's `on_commit`."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, limits: Limits = NO_LIMITS) -> None:
         self._store = store
         self._clock = clock
         self._ids = Ids(clock)
         self.wakeups = Wakeups()
         self.relay = Relay(self.wakeups, store.tell, clock)
+        store.limits = limits
         store.on_commit = self.wakeups.publish
         store.on_rung = self._rung
         store.on_told = self.relay.hear
@@ -256,6 +268,28 @@ class Engine:
         self.wakeups.schedules.ring()
         return submitted
 
+    async def session(self, caller: Caller, session_id: str) -> SessionSeen:
+        """A session of the caller's; `SessionNotFound` if nothing was ever submitted to it or said of it."""
+        found = await self._store.session(caller.tenant, session_id)
+        if found is None:
+            raise SessionNotFound(
+                f"There is no session {quoted(session_id)}; the first run with that session_id makes it."
+            )
+        return found
+
+    async def sessions(self, caller: Caller, page: Page) -> SessionListing:
+        """A page of the caller's sessions, newest first."""
+        return await self._store.sessions(caller.tenant, page)
+
+    async def limit_session(self, caller: Caller, session_id: str, max_running: int | None) -> SessionSeen:
+        """How many of the session's runs go at one time; null is as many as in any session.
+
+        It decides who gets a place from now on: runs that have one keep it, runs that wait for one get it at once if
+        there is room now. Runs that were submitted while there was no limit do not count.
+        """
+        await self._store.limit_session(caller.tenant, session_id, max_running)
+        return await self.session(caller, session_id)
+
     def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
         """Follow a run: enter it, read the run's state, then wait; so nothing falls between."""
         if tokens:
@@ -328,13 +362,28 @@ class Engine:
         body = await self._stow(run.tenant, result)
         return await self._apply(run.id, Succeed(attempt_id, body))
 
-    async def fail(self, run_id: str, attempt_id: str, error: RunError, *, retryable: bool = False) -> Run:
-        """End the run with an error, or put it back for another attempt if it is retryable and asked for that."""
-        return await self._apply(run_id, Fail(attempt_id, error, retryable))
+    async def fail(
+        self,
+        run_id: str,
+        attempt_id: str,
+        error: RunError,
+        *,
+        retryable: bool = False,
+        lingers: bool = False,
+    ) -> Run:
+        """End the run with an error, or put it back for another attempt if it is retryable and asked for that.
 
-    async def lose(self, run_id: str, attempt_id: str, cause: Cause) -> Run:
+        If something of the attempt may still be there it `lingers`, and `reap` has to follow.
+        """
+        return await self._apply(run_id, Fail(attempt_id, error, retryable, lingers))
+
+    async def lose(self, run_id: str, attempt_id: str, cause: Cause, *, lingers: bool = False) -> Run:
         """The attempt died without a word; the run goes back to the queue, or fails at its bound."""
-        return await self._apply(run_id, Lose(attempt_id, cause, self._clock.now()))
+        return await self._apply(run_id, Lose(attempt_id, cause, self._clock.now(), lingers))
+
+    async def reap(self, attempt_id: str) -> None:
+        """Nothing is left of an attempt that was ended by others than itself: what waits for its places may go on."""
+        await self._store.reap(attempt_id)
 
     async def hand_back(self, run_id: str, attempt_id: str) -> Run:
         """Give the run back unharmed: this worker is going away."""

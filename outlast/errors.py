@@ -159,6 +159,12 @@ class ScheduleNotFound(NotFound):
     code = "schedule_not_found"
 
 
+class SessionNotFound(NotFound):
+    """No session of that id, or not this caller's."""
+
+    code = "session_not_found"
+
+
 class MethodNotAllowed(BadRequest):
     """The path is right, the method is not."""
 

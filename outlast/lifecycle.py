@@ -27,6 +27,7 @@ from outlast.runs import (
     RunState,
 )
 from outlast.transitions import (
+    Admit,
     Append,
     Cancel,
     Cause,
@@ -188,6 +189,12 @@ def _due(run: Run, command: Command, now: int) -> Transition:
     return Transition(msgspec.structs.replace(run, ready=run.blocked_by is None, due_at=None))
 
 
+def _admit(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Admit)
+    free = command.blocked_by is None and run.due_at is None
+    return Transition(msgspec.structs.replace(run, blocked_by=command.blocked_by, ready=free))
+
+
 def _cancel(run: Run, command: Command, now: int) -> Transition:
     return _end(run, CANCELLED, AttemptEnd.CANCELLED, now)
 
@@ -346,6 +353,7 @@ RULES: tuple[Rule, ...] = (
         _due,
         "its time has come: the one asked for, or the end of the pause before a retry",
     ),
+    _rule("queued", Admit, "queued", _admit, "a run of its session, agent or tenant has made room"),
     _rule("running", Append, "running", _append, "the attempt records events, progress and usage"),
     _rule("running", Succeed, "succeeded", _succeed, "the attempt has a result"),
     _rule(

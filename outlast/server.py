@@ -25,6 +25,7 @@ from outlast.errors import ConfigError, StoreUnavailable
 from outlast.gateway import Gateway
 from outlast.runners.registry import Registry
 from outlast.store.choose import store_of
+from outlast.store.lanes import Limits
 from outlast.webhooks.address import check_url
 from outlast.webhooks.deliver import Deliverer
 from outlast.worker import janitor
@@ -58,7 +59,7 @@ class Server:
         self._worker: Worker | None = None
         self._others_have_model = False
         self._store = store_of(settings, clock)
-        self.engine = Engine(self._store, clock)
+        self.engine = Engine(self._store, clock, Limits.of(self.settings))
         self._registry = Registry(self.settings)
         self._deliverer = Deliverer(self.engine, self.settings, clock)
         self.api = create_api(

@@ -34,6 +34,8 @@ class Succeed(OfAttempt, frozen=True):
 class Fail(OfAttempt, frozen=True):
     error: RunError
     retryable: bool = False
+    lingers: bool = False
+    """Whether something of the attempt may still be there; so with `Lose`."""
 
 
 class Cause(StrEnum):
@@ -51,6 +53,7 @@ class Lose(OfAttempt, frozen=True):
     cause: Cause
     at: int
     """When it ended, as far as is known: not after its lease."""
+    lingers: bool = False
 
 
 class HandBack(OfAttempt, frozen=True):
@@ -70,6 +73,13 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """Its turn has come in the lane it waited for."""
+
+    blocked_by: str | None = None
+    """The lane it waits for next."""
+
+
 class Cancel(msgspec.Struct, frozen=True, gc=False):
     pass
 
@@ -78,7 +88,7 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Cancel | Delete
+Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Admit | Cancel | Delete
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
@@ -90,3 +100,14 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     """The attempt that ends here."""
     result: Body | None = None
     notice: Notice | None = None
+
+
+def lingers(command: Command) -> bool:
+    """Whether something of the attempt that this command ends may still be there."""
+    match command:
+        case Cancel() | HandBack() | Wait():
+            return True
+        case Fail() | Lose():
+            return command.lingers
+        case _:
+            return False

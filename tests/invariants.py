@@ -7,6 +7,23 @@ store, and after every kill in tests/faults.
 import sqlite3
 from pathlib import Path
 
+_PLACES = """
+    SELECT tenant, 'session:' || session_id AS name FROM runs
+    WHERE lanes LIKE '%session%' AND active AND (blocked_by IS NULL OR blocked_by NOT LIKE 'session:%')
+    UNION ALL
+    SELECT tenant, 'agent:' || agent FROM runs
+    WHERE lanes LIKE '%agent%' AND active AND (blocked_by IS NULL OR blocked_by = 'tenant')
+    UNION ALL
+    SELECT tenant, 'tenant' FROM runs
+    WHERE lanes LIKE '%tenant%' AND active AND blocked_by IS NULL
+    UNION ALL
+    SELECT tenant, value FROM remains, json_each(places)
+""".replace(
+    "active",
+    "(state IN ('queued', 'running', 'waiting') AND NOT (due_at IS NOT NULL AND attempt = 0))",
+)
+"""Every place that is held: by a run that has got as far and has not ended, or by what is left of an attempt."""
+
 BROKEN = {
     "a final run has exactly one terminal event, and it is the last one": """
         SELECT runs.id FROM runs
@@ -64,6 +81,38 @@ BROKEN = {
         ) AS referring
         WHERE hash IS NOT NULL
           AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.tenant = referring.tenant AND blobs.hash = referring.hash)
+    """,
+    "a lane has as many places taken as are held in it": f"""
+        SELECT tenant, name FROM (
+            SELECT tenant, name, 1 AS n FROM ({_PLACES})
+            UNION ALL
+            SELECT tenant, name, -held FROM lanes
+        ) AS counted
+        GROUP BY tenant, name
+        HAVING sum(n) <> 0
+    """,
+    "a lane counts the runs that wait for it": """
+        SELECT tenant, name FROM (
+            SELECT tenant, blocked_by AS name, 1 AS n FROM runs WHERE blocked_by IS NOT NULL
+            UNION ALL
+            SELECT tenant, name, -waiting FROM lanes
+        ) AS counted
+        GROUP BY tenant, name
+        HAVING sum(n) <> 0
+    """,
+    "nobody waits for a lane with room, and an empty lane has no row": """
+        SELECT tenant, name FROM lanes
+        WHERE (waiting > 0 AND (max_running IS NULL OR held < max_running)) OR (waiting = 0 AND held = 0)
+    """,
+    "a run that waits for a lane is queued, not ready, and belongs to that lane": """
+        SELECT id FROM runs
+        WHERE blocked_by IS NOT NULL
+          AND (state <> 'queued' OR ready
+               OR instr(lanes, substr(blocked_by || ':', 1, instr(blocked_by || ':', ':') - 1)) = 0)
+    """,
+    "a run that has its places and is due is ready": """
+        SELECT id FROM runs
+        WHERE state = 'queued' AND lanes <> '' AND blocked_by IS NULL AND due_at IS NULL AND NOT ready
     """,
     "a succeeded run has a result": """
         SELECT id FROM runs WHERE state = 'succeeded' AND result IS NULL AND result_hash IS NULL

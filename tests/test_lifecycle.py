@@ -24,6 +24,7 @@ from outlast.runs import (
     Usage,
 )
 from outlast.transitions import (
+    Admit,
     Append,
     Cancel,
     Cause,
@@ -103,6 +104,7 @@ def commands(attempt_id: str) -> list[Command]:
         Wait(attempt_id, "input", msgspec.Raw(b"{}")),
         Wake(),
         Due(),
+        Admit(),
         Cancel(),
         Delete(),
     ]
@@ -133,6 +135,7 @@ def test_each_command_has_a_meaning_in_these_states_only() -> None:
         "Wait": ["running"],
         "Wake": ["waiting"],
         "Due": ["queued"],
+        "Admit": ["queued"],
         "Cancel": ["queued", "running", "waiting"],
         "Delete": ["cancelled", "failed", "succeeded"],
     }

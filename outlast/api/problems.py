@@ -26,6 +26,7 @@ STATUS: dict[str, int] = {
     "not_found": 404,
     "run_not_found": 404,
     "schedule_not_found": 404,
+    "session_not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
     "conflict": 409,

@@ -2,17 +2,20 @@
 
 One algorithm for both stores: the heads of the touched runs are at hand (locked, where there are several writers),
 each command is decided on what the ones before it left, and a refused one changes nothing. The store then writes
-everything here in one transaction and only then answers.
+everything here in one transaction and only then answers. What limits ask of a store is said in `lanes`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from outlast.errors import IdempotencyConflict, RunNotFound
 from outlast.lifecycle import birth, decide
 from outlast.runs import Attempt, Body, Event, Notice, Run
+from outlast.store.lanes import LaneKey, Lanes, Remains, SessionKey, is_ahead, places_of
 from outlast.store.protocol import Submit, Submitted
-from outlast.transitions import Command, Delete, Transition
+from outlast.transitions import Admit, Command, Delete, Due, Transition, lingers
 
 CounterKey = tuple[str, str, str]
 """Tenant, session ('' for all of the tenant), status."""
@@ -23,10 +26,20 @@ KeyPlace = tuple[str, str, str]
 class Plan:
     """The writes of one transaction."""
 
-    def __init__(self, heads: Mapping[str, Run], keys: Mapping[KeyPlace, Run], now: int) -> None:
+    def __init__(
+        self,
+        heads: Mapping[str, Run],
+        keys: Mapping[KeyPlace, Run],
+        now: int,
+        lanes: Lanes | None = None,
+        remains: Mapping[str, Remains] | None = None,
+    ) -> None:
+        """`remains` are those of the attempts that are to be reaped, by attempt."""
         self._heads = dict(heads)
         self._keys = dict(keys)
         self._now = now
+        self._remains = dict(remains or {})
+        self.lanes = lanes or Lanes()
         self.born: dict[str, Body] = {}
         """Requests of the new runs; their heads are in `changed`."""
         self.changed: dict[str, Run] = {}
@@ -40,6 +53,12 @@ class Plan:
         self.notices: list[Notice] = []
         self.counts: Counter[CounterKey] = Counter()
         self.transitions: list[Transition] = []
+        self.left: dict[str, Remains] = {}
+        """Remains of runs that end here."""
+        self.reaped: list[str] = []
+        """Attempts whose remains are gone."""
+        self.sessions: dict[SessionKey, int | None] = {}
+        """Sessions whose own limit is set here."""
 
     def head(self, run_id: str) -> Run | None:
         """The run as this batch leaves it so far."""
@@ -57,12 +76,23 @@ class Plan:
         place = key_place(run)
         if place is not None and (existing := self._keys.get(place)) is not None:
             return self._replay(existing, run)
-        transition = birth(run)
+        transition = birth(self._queued_up(run))
         self.born[run.id] = new.request
         if place is not None:
             self._keys[place] = run
         self._take(transition, None)
         return Submitted(transition.run)
+
+    def _queued_up(self, run: Run) -> Run:
+        """The new run in its lanes, if it has any; one that is for later goes there when its time has come."""
+        kinds = self.lanes.kinds(run)
+        if not kinds:
+            return run
+        run = msgspec.structs.replace(run, lanes=kinds)
+        if is_ahead(run):
+            return run
+        blocked_by = self.lanes.enter(run)
+        return msgspec.structs.replace(run, blocked_by=blocked_by, ready=run.ready and blocked_by is None)
 
     def _replay(self, existing: Run, run: Run) -> Submitted:
         if existing.idempotency_hash != run.idempotency_hash:
@@ -77,12 +107,70 @@ class Plan:
         transition = decide(run, command, self._now)
         if isinstance(command, Delete):
             self._forget(run)
-        else:
-            is_first = run_id not in self.changed
-            self._take(transition, run)
-            if is_first:
-                self.sole[run_id] = type(command)
+            return transition
+        if run.lanes:
+            transition = self._in_lanes(run, command, transition)
+        is_first = run_id not in self.changed
+        self._take(transition, run)
+        if is_first:
+            self.sole[run_id] = type(command)
         return transition
+
+    def _in_lanes(self, run: Run, command: Command, transition: Transition) -> Transition:
+        """What the command means for the run's places."""
+        if isinstance(command, Due) and is_ahead(run):
+            return decide(transition.run, Admit(self.lanes.enter(run)), self._now)
+        if transition.run.is_final:
+            self._give_up_places(run, command, transition)
+        return transition
+
+    def _give_up_places(self, run: Run, command: Command, transition: Transition) -> None:
+        self.lanes.leave(run)
+        places, attempt = places_of(run), transition.attempt
+        if attempt is not None and lingers(command):
+            names = tuple(name for _, name in places)
+            self.left[attempt.id] = Remains(attempt.id, attempt.worker_id, run.tenant, names)
+        else:
+            self.lanes.free(places)
+
+    def reap(self, attempt_id: str) -> None:
+        """Nothing of the attempt is left: the places that it kept are free. Once is enough."""
+        remains = self.left.pop(attempt_id, None)
+        if remains is None and (remains := self._remains.pop(attempt_id, None)) is not None:
+            self.reaped.append(attempt_id)
+        if remains is not None:
+            self.lanes.free(remains.keys)
+
+    def know_remains(self, found: Iterable[Remains]) -> None:
+        """Remains that were found later."""
+        self._remains |= {it.attempt_id: it for it in found if it.attempt_id not in self.reaped}
+
+    def limit_session(self, key: SessionKey, max_running: int | None) -> None:
+        """Give a session a limit of its own, or none; it counts from the next run on that wants a place."""
+        self.sessions[key] = max_running
+        self.lanes.set_own(key, max_running)
+
+    @property
+    def openings(self) -> list[tuple[LaneKey, int]]:
+        """Lanes with room for runs that wait, and how many heads of them to load: some may have gone in this batch."""
+        found = self.lanes.openings
+        gone = (
+            sum(bool(run.lanes) for run in [*self.changed.values(), *self.deleted.values()]) if found else 0
+        )
+        return [(key, n + gone) for key, n in found]
+
+    def admit(self, openings: Iterable[tuple[LaneKey, int]], waiting: Iterable[Run]) -> None:
+        """Let in who is next in each of these lanes, out of those in the store and those of this batch."""
+        self.know(waiting)
+        queues: defaultdict[LaneKey, list[Run]] = defaultdict(list)
+        for run in self._heads.values():
+            if run.blocked_by is not None:
+                queues[run.tenant, run.blocked_by].append(run)
+        for key, _ in openings:
+            for run in sorted(queues[key], key=_turn):
+                if not self.lanes.has_opening(key):
+                    break
+                self._take(decide(run, Admit(self.lanes.let_in(run)), self._now), run)
 
     def _take(self, transition: Transition, before: Run | None) -> None:
         run = transition.run
@@ -115,6 +203,10 @@ class Plan:
         self.counts[run.tenant, "", run.status] += n
         if run.session_id is not None:
             self.counts[run.tenant, run.session_id, run.status] += n
+
+
+def _turn(run: Run) -> tuple[int, str]:
+    return run.order_at, run.id
 
 
 def key_place(run: Run) -> KeyPlace | None:

@@ -16,6 +16,7 @@ import msgspec
 
 from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
 from outlast.schedules import Schedule
+from outlast.store.lanes import Limits
 from outlast.transitions import Command, Transition
 from outlast.workers import WorkerSeen
 
@@ -111,6 +112,23 @@ class Listing(msgspec.Struct, frozen=True, gc=False):
     total_is_lower_bound: bool = False
 
 
+class SessionSeen(msgspec.Struct, frozen=True, gc=False):
+    """A session: its own limit, null without one, and how many runs it has in each status."""
+
+    id: str
+    created_at: int
+    max_running: int | None
+    counts: Mapping[RunStatus, int]
+
+
+class SessionListing(msgspec.Struct, frozen=True, gc=False):
+    """A page of sessions and how many there are in all, counted up to `COUNT_MAX`."""
+
+    sessions: tuple[SessionSeen, ...]
+    total: int
+    total_is_lower_bound: bool = False
+
+
 class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A notice that is due, and how often it has been tried."""
 
@@ -139,6 +157,8 @@ class ScheduleListing(msgspec.Struct, frozen=True, gc=False):
 class Store(Protocol):
     """One place where runs are kept. All methods are called on one event loop."""
 
+    limits: Limits
+    """How many runs go at one time; the engine sets it, before anything is submitted."""
     on_commit: OnCommit
     on_rung: OnRung
     """Hears what other processes committed. An empty list means that something may have been missed: look at
@@ -215,6 +235,22 @@ class Store(Protocol):
 
     async def next_schedules(self, limit: int) -> list[Schedule]:
         """Those that fire next, of all tenants, soonest first; whether their time has come is for the caller to see."""
+        ...
+
+    async def reap(self, attempt_id: str) -> None:
+        """Nothing of the attempt is left: the places in lanes that it kept beyond its run's end are free."""
+        ...
+
+    async def limit_session(self, tenant: str, session_id: str, max_running: int | None) -> None:
+        """Give the session a limit of its own, or (null) the common one; it is made if it is not there yet."""
+        ...
+
+    async def session(self, tenant: str, session_id: str) -> SessionSeen | None:
+        """The session, null if nothing was ever submitted to it or said of it."""
+        ...
+
+    async def sessions(self, tenant: str, page: Page) -> SessionListing:
+        """A page of the tenant's sessions, newest first; `page.before` is the session that the last page ended with."""
         ...
 
     def tell(self, message: bytes) -> None:

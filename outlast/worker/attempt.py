@@ -75,7 +75,7 @@ class Attempt:
     """An attempt that this worker holds. `place` is set before it starts."""
 
     __slots__ = (
-        "_decided", "_desk", "_gone", "_lines_per_s", "_recorder",
+        "_decided", "_desk", "_gone", "_is_settled", "_lines_per_s", "_recorder", "_writing",
         "deadline", "has_model", "id", "outcome", "place", "run",
     )  # fmt: skip
 
@@ -85,6 +85,8 @@ class Attempt:
         self._desk = desk
         self._decided = False
         self._gone = False
+        self._is_settled = False
+        self._writing = False
         self._recorder: Recorder | None = None
         self.run = run
         self.id = run.attempt_id
@@ -158,7 +160,7 @@ class Attempt:
         if not self._decided and self.outcome is None:
             self._decided = True
             words = f"The run used up its {self.run.timeout_s} s of execution time."
-            self._desk.spawn(self._end_by(lambda: self._fail(RunError("timeout", words))))
+            self._desk.spawn(self._end_by(lambda: self._fail(RunError("timeout", words), lingers=True)))
 
     async def hand_back(self) -> None:
         """This worker goes away: the run goes back to the queue unharmed, and then the agent is stopped."""
@@ -169,10 +171,11 @@ class Attempt:
     async def displace(self, cause: Cause) -> None:
         """Its process is about to be killed for something else: let the run go on elsewhere first."""
         if not self._decided and not self._gone:
-            self._decided = True
+            self._decided = self._writing = True
             if self._recorder is not None:
                 await self._recorder.close()
-            await self._write_end(lambda: self._desk.engine.lose(self.run.id, self.id, cause))
+            await self._write_end(lambda: self._desk.engine.lose(self.run.id, self.id, cause, lingers=True))
+            self._written()
 
     def abandon(self) -> None:
         """The lease is lost or about to be: stop the agent now, write nothing."""
@@ -184,6 +187,20 @@ class Attempt:
     def _over(self) -> None:
         self._desk.engine.wakeups.unguard(self.id)
         self._desk.on_over(self)
+        self._reap()
+
+    def _written(self) -> None:
+        self._writing = False
+        self._reap()
+
+    def _reap(self) -> None:
+        """Say that nothing is left, if its run has lanes in which others may wait for just that.
+
+        Not while its end is being written: it would be said before there is anything to free.
+        """
+        if self.run.lanes and self._gone and not self._writing and not self._is_settled:
+            self._is_settled = True
+            self._desk.spawn(self._desk.lease.insist(lambda: self._desk.engine.reap(self.id)))
 
     def _discard_events(self) -> None:
         if self._recorder is not None:
@@ -206,12 +223,13 @@ class Attempt:
                 await self._recorder.close()
             if not self._decided:
                 self._decided = True
-                await self._write_end(lambda: self._write_outcome(loss))
+                self._is_settled = await self._write_end(lambda: self._write_outcome(loss))
         finally:
             self._over()
 
     async def _end_by(self, write: Callable[[], Awaitable[Run]]) -> None:
         """Write the run's fate, then stop the agent; soon, even if the store is away."""
+        self._writing = True
         late = asyncio.get_running_loop().call_later(UNWRITTEN_S, self._stop, self._desk.stop_grace_s)
         try:
             if self._recorder is not None:
@@ -220,15 +238,20 @@ class Attempt:
         finally:
             late.cancel()
             self._stop(self._desk.stop_grace_s)
+            self._written()
 
-    async def _write_end(self, write: Callable[[], Awaitable[Run]]) -> None:
+    async def _write_end(self, write: Callable[[], Awaitable[Run]]) -> bool:
+        """Whether it was ours to write."""
         try:
             run = await self._desk.lease.insist(write)
         except Exception as error:
             log.error("the end of an attempt could not be written", exc=error, run_id=self.run.id)
             words = "Outlast could not store the run's outcome; its log says why."
-            run = await self._desk.lease.insist(lambda: self._fail(RunError("internal_error", words)))
+            run = await self._desk.lease.insist(
+                lambda: self._fail(RunError("internal_error", words), lingers=not self._gone)
+            )
         self._end_access(cut=run is not None and run.is_final)
+        return run is not None
 
     def _write_outcome(self, loss: Cause) -> Awaitable[Run]:
         match self.outcome:
@@ -249,8 +272,8 @@ class Attempt:
             else f"{message} Its last model call failed: {presentable(reason, 2000)}"
         )
 
-    def _fail(self, error: RunError, *, retryable: bool = False) -> Awaitable[Run]:
-        return self._desk.engine.fail(self.run.id, self.id, error, retryable=retryable)
+    def _fail(self, error: RunError, *, retryable: bool = False, lingers: bool = False) -> Awaitable[Run]:
+        return self._desk.engine.fail(self.run.id, self.id, error, retryable=retryable, lingers=lingers)
 
     async def _append(self, drafts: Sequence[Draft], progress: Progress | None) -> None:
         stored = await self._desk.lease.insist(

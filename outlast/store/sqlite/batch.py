@@ -12,10 +12,12 @@ from outlast.clock import random_id
 from outlast.errors import OutlastError
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
+from outlast.store.lanes import Limits
 from outlast.store.plan import KeyPlace, Plan, key_places
 from outlast.store.protocol import Claimed, Offer, Submit, Turn
 from outlast.store.queries import Row, query, statements
-from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, Op, Recover, names
+from outlast.store.sqlite.lanes import LaneRows
+from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, LimitSession, Op, Reap, Recover, names
 from outlast.store.sqlite.turn import turn
 from outlast.transitions import Cause, Claim, Command, Due, Lose, Succeed, Transition
 
@@ -28,17 +30,21 @@ Heads = dict[str, Run]
 class Transaction:
     """One batch: decide everything, write it set-wise, commit."""
 
-    def __init__(self, db: sqlite3.Connection, now: int, heads: Heads) -> None:
+    def __init__(self, db: sqlite3.Connection, now: int, heads: Heads, limits: Limits) -> None:
         self._db = db
         self._now = now
         self._cached = heads
+        self._lane_rows = LaneRows(db, limits)
 
     def run(self, ops: Sequence[Op]) -> tuple[list[Answer], list[tuple[Transition, bool]]]:
         """Each op's answer (a refusal is one too), and what was changed, with whether the run is deleted."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._plan = Plan(self._load_heads(ops), self._load_keys(ops), self._now)
+            heads = self._load_heads(ops)
+            in_lanes = self._lane_rows.load([new.run for new in _submits(ops)], ops, heads.values())
+            self._plan = Plan(heads, self._load_keys(ops), self._now, *in_lanes)
             answers = [self._decide(op) for op in ops]
+            self._lane_rows.settle(self._plan)
             self._write_plan()
             self._db.execute("COMMIT")
         except BaseException:
@@ -61,7 +67,13 @@ class Transaction:
                 case Turn():
                     return turn(self._db, self._plan, op)
                 case Recover():
-                    return self._recover()
+                    return self._recover(op)
+                case Reap():
+                    self._plan.reap(op.attempt_id)
+                    return None
+                case LimitSession():
+                    self._plan.limit_session(op.key, op.max_running)
+                    return None
                 case _:
                     return op(self._db, self._now)
         except OutlastError as refusal:
@@ -104,13 +116,18 @@ class Transaction:
         data: bytes = self._db.execute(query(PACKAGE, "select_blob"), (tenant, digest)).fetchone()[0]
         return data
 
-    def _recover(self) -> list[Transition]:
+    def _recover(self, op: Recover) -> list[Transition]:
         now = self._now
+        if op.is_first:
+            self._lane_rows.relimit(self._plan)
         orphans = self._db.execute(_head("select_orphans"), (now,)).fetchall()
         due = self._db.execute(_head("select_due"), (now,)).fetchall()
+        self._lane_rows.recover(self._plan, now)
         self._db.execute(query(PACKAGE, "lose_workers"), (now,))
         self._db.execute(query(PACKAGE, "forget_workers"), (now - LOST_KEPT_MS,))
-        self._plan.know(rows.read(row) for row in [*orphans, *due])
+        found = [rows.read(row) for row in [*orphans, *due]]
+        self._lane_rows.load_of(self._plan, found)
+        self._plan.know(found)
         commands = [(row[0], self._lose(row)) for row in orphans] + [(row[0], Due()) for row in due]
         return [t for run_id, command in commands if (t := self._try(run_id, command)) is not None]
 
@@ -151,6 +168,9 @@ class Transaction:
             (r.tenant, r.session_id, self._now) for i in plan.born if (r := plan.changed[i]).session_id
         }
         self._insert("insert_sessions", sorted(sessions))
+        for (tenant, session), limit in plan.sessions.items():
+            self._db.execute(query(PACKAGE, "put_session"), (tenant, session, self._now, limit))
+        self._lane_rows.write(plan)
         self._insert("add_counts", [(*key, 0, n) for key, n in sorted(plan.counts.items()) if n])
         for run_id in plan.deleted:
             self._db.execute(query(PACKAGE, "delete_run"), (run_id,))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from outlast.runs import Body, Json, Notice
+from outlast.store.lanes import SessionKey
 from outlast.store.protocol import RECEIVER_SHARE, Delivery, Offer, Submit, Turn
 from outlast.store.queries import Value, query
 from outlast.transitions import Command
@@ -27,12 +28,28 @@ class Apply(msgspec.Struct, frozen=True):
 
 
 class Recover(msgspec.Struct, frozen=True):
-    """Requeue what lost its worker; ready what is due."""
+    """Requeue what lost its worker; ready what is due; use room in lanes."""
+
+    is_first: bool = False
+    """Since the start: the limits in force may be others than before."""
+
+
+class Reap(msgspec.Struct, frozen=True):
+    """Nothing of this attempt is left."""
+
+    attempt_id: str
+
+
+class LimitSession(msgspec.Struct, frozen=True):
+    """Give a session a limit of its own, or none."""
+
+    key: SessionKey
+    max_running: int | None
 
 
 Do = Callable[[sqlite3.Connection, int], Answer]
 """A write that touches no run: gets the connection and the time."""
-Op = Submit | Apply | Offer | Turn | Recover | Do
+Op = Submit | Apply | Offer | Turn | Recover | Reap | LimitSession | Do
 
 
 def beat(worker_id: str, lease_ms: int, card: Json) -> Do:

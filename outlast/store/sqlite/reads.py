@@ -17,13 +17,22 @@ from outlast.errors import StoreUnavailable
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
 from outlast.store import rows, schedule_rows
-from outlast.store.protocol import COUNT_MAX, Listing, Page, RunFilter, ScheduleListing
+from outlast.store.protocol import (
+    COUNT_MAX,
+    Listing,
+    Page,
+    RunFilter,
+    ScheduleListing,
+    SessionListing,
+    SessionSeen,
+)
 from outlast.store.queries import Value, query
 from outlast.store.sqlite.ops import PACKAGE, names
 from outlast.workers import WorkerCard, WorkerSeen
 
 WARM_HEADS = 1000
 _LAST_ID = "\x7f"
+_LATEST = 2**63 - 1
 _KINDS = {kind.value: kind for kind in EventKind}
 T = TypeVar("T")
 
@@ -67,6 +76,24 @@ class Reads:
     async def events(self, run_id: str, after: int, limit: int) -> list[Event]:
         found = _available(lambda: self._reads.execute(_events_sql(), (run_id, after, limit)).fetchall())
         return [Event(row[0], row[1], _KINDS[row[2]], row[3], row[4], row[5]) for row in found]
+
+    async def session(self, tenant: str, session_id: str) -> SessionSeen | None:
+        row = self._one(query(PACKAGE, "select_session"), tenant, session_id)
+        return None if row is None else SessionSeen(row[0], row[1], row[2], self._counts(tenant, session_id))
+
+    async def sessions(self, tenant: str, page: Page) -> SessionListing:
+        total = self._one(query(PACKAGE, "count_sessions"), tenant, COUNT_MAX + 1)
+        last = (
+            None if page.before is None else self._one(query(PACKAGE, "select_session"), tenant, page.before)
+        )
+        before = (_LATEST, "") if last is None else (last[1], last[0])
+        sql = query(PACKAGE, "list_sessions")
+        found = _available(
+            lambda: self._reads.execute(sql, (tenant, *before, page.size, page.offset)).fetchall()
+        )
+        seen = tuple(SessionSeen(row[0], row[1], row[2], self._counts(tenant, row[0])) for row in found)
+        n = total[0] if total is not None else 0
+        return SessionListing(seen, min(n, COUNT_MAX), total_is_lower_bound=n > COUNT_MAX)
 
     async def held(self, worker_id: str) -> frozenset[str]:
         sql = query(PACKAGE, "select_held")

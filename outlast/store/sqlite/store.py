@@ -16,6 +16,7 @@ from typing import TypeVar
 from outlast.clock import Clock
 from outlast.errors import ConfigError, StoreOwned, StoreUnavailable
 from outlast.runs import Json
+from outlast.store.lanes import NO_LIMITS
 from outlast.store.migrate import CODE_VERSION, pending
 from outlast.store.protocol import (
     Claimed,
@@ -32,6 +33,8 @@ from outlast.store.queries import load_queries, query
 from outlast.store.sqlite.ops import (
     PACKAGE,
     Apply,
+    LimitSession,
+    Reap,
     Recover,
     beat,
     claim_notices,
@@ -68,6 +71,8 @@ class SqliteStore(Reads):
         self.on_commit: OnCommit = lambda transitions: None
         self.on_rung: OnRung = lambda rungs: None
         self.on_told: OnTold = lambda message: None
+        self.limits = NO_LIMITS
+        self._relimited = False
         self._sweep = Sweep()
 
     async def open(self) -> None:
@@ -95,7 +100,12 @@ class SqliteStore(Reads):
         connection.execute(query(PACKAGE, "end_leases"), (self._clock.now(),))
         self._open_reads(lambda: self._connect(read_only=True))
         self._writer = Writer(
-            connection, self._clock, self._heads, HEADS_MAX, lambda told: self.on_commit(told)
+            connection,
+            self._clock,
+            self._heads,
+            HEADS_MAX,
+            lambda told: self.on_commit(told),
+            lambda: self.limits,
         )
         self._connection = connection
         self._writer.start()
@@ -177,12 +187,20 @@ class SqliteStore(Reads):
         await self._writer.do(statement("retire", worker_id))
 
     async def recover(self) -> list[Transition]:
-        recovered, _ = await asyncio.gather(self._writer.do(Recover()), self._writer.do(self._sweep))
+        recover = Recover(is_first=not self._relimited)
+        recovered, _ = await asyncio.gather(self._writer.do(recover), self._writer.do(self._sweep))
+        self._relimited = True
         return _as(list, recovered)
 
     async def turn(self, turn: Turn) -> Submitted | None:
         submitted = await self._writer.do(turn)
         return None if submitted is None else _as(Submitted, submitted)
+
+    async def reap(self, attempt_id: str) -> None:
+        await self._writer.do(Reap(attempt_id))
+
+    async def limit_session(self, tenant: str, session_id: str, max_running: int | None) -> None:
+        await self._writer.do(LimitSession((tenant, session_id), max_running))
 
     async def due_notices(self, limit: int, busy: Collection[str] = ()) -> list[Delivery]:
         return _as(list, await self._writer.do(claim_notices(limit, busy)))

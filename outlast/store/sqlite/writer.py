@@ -8,13 +8,14 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.errors import StoreUnavailable
+from outlast.store.lanes import Limits
 from outlast.store.protocol import OnCommit
 from outlast.store.sqlite.batch import Heads, Transaction
 from outlast.store.sqlite.ops import Answer, Op
@@ -40,6 +41,7 @@ class Writer:
         heads: Heads,
         heads_max: int,
         on_commit: OnCommit,
+        limits: Callable[[], Limits],
     ) -> None:
         self._db = connection
         self._clock = clock
@@ -53,6 +55,7 @@ class Writer:
         self._refused = 0
         self.refusing: str | None = None
         """Why the last commit failed; None if it did not."""
+        self._limits = limits
 
     def start(self) -> None:
         self._thread.start()
@@ -90,7 +93,7 @@ class Writer:
 
     def _write(self, batch: list[_Handed]) -> None:
         try:
-            transaction = Transaction(self._db, self._clock.now(), self._heads)
+            transaction = Transaction(self._db, self._clock.now(), self._heads, self._limits())
             answers, transitions = transaction.run([handed.op for handed in batch])
         except sqlite3.OperationalError as error:
             self._note_refusal(str(error), len(batch))

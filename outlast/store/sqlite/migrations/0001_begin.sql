@@ -119,6 +119,7 @@ CREATE TABLE sessions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
+CREATE INDEX sessions_limited ON sessions (tenant, id, max_running) WHERE max_running IS NOT NULL;
 
 -- The lanes that hold anybody: how many places are taken and how many runs wait for one. Null is no limit.
 CREATE TABLE lanes (

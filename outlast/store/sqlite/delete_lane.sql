@@ -1,0 +1,3 @@
+DELETE FROM lanes
+WHERE tenant = ?
+  AND name = ?

@@ -1,0 +1,2 @@
+DELETE FROM remains
+WHERE attempt_id = ?

@@ -1,0 +1,2 @@
+INSERT INTO remains (attempt_id, worker_id, tenant, places)
+VALUES :rows

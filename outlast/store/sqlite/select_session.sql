@@ -1,0 +1,4 @@
+SELECT id, created_at, max_running
+FROM sessions
+WHERE tenant = ?
+  AND id = ?
