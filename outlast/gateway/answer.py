@@ -42,23 +42,30 @@ _KINDS = {
     401: "authentication_error",
     403: "permission_error",
     404: "invalid_request_error",
+    408: "invalid_request_error",
     413: "invalid_request_error",
+    429: "rate_limit_error",
 }
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An error of the gateway's own: nobody should try the same again."""
+    """An error of the gateway's own: nobody should try the same again, unless it says so."""
 
     status: int
     code: str
     message: str
+    may_retry: bool = False
 
     @property
     def answer(self) -> Answer:
         """In the form that OpenAI's clients read."""
         kind = _KINDS.get(self.status, "server_error")
         error = {"message": self.message, "type": kind, "param": None, "code": self.code}
-        return Answer(self.status, (JSON, NO_RETRY), msgspec.json.encode({"error": error}))
+        return Answer(
+            self.status,
+            (JSON,) if self.may_retry else (JSON, NO_RETRY),
+            msgspec.json.encode({"error": error}),
+        )
 
 
 NO_TOKEN = Refusal(

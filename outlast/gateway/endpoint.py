@@ -23,10 +23,19 @@ from outlast.gateway.answer import (
     Refusal,
 )
 from outlast.gateway.calls import Calls
-from outlast.gateway.grants import Grants, Holder
+from outlast.gateway.grants import MAX_IN_FLIGHT, Grants, Holder
+from outlast.gateway.room import Full, Room
 from outlast.gateway.upstream import Upstreams
 
 MAX_REQUEST = 32 * 1024 * 1024
+MAX_BUFFERED = 256 * 1024 * 1024
+"""Bytes of all requests together that are held at one time: until its answer, a call may have to be sent again."""
+MAX_WAITING = 256
+"""Calls of one attempt that may wait for a place: each is a connection."""
+WAIT_S = 60.0
+"""How long a call waits for memory that others hold."""
+BODY_S = 30.0
+"""How long a request may take to arrive: its memory is set aside from its first byte on."""
 SERVED = frozenset({"/chat/completions", "/responses", "/embeddings"})
 
 _log = telemetry.get("gateway")
@@ -39,6 +48,7 @@ class Endpoint:
         self._grants = grants
         self._upstreams = upstreams
         self._calls = calls
+        self._memory = Room(MAX_BUFFERED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = _Reply(send)
@@ -46,8 +56,10 @@ class Endpoint:
             await self._route(scope, receive, reply)
         except _AgentLeft:
             pass
-        except _TooLarge:
-            await reply.send(_TOO_LARGE.answer)
+        except _Refused as refused:
+            await reply.send(refused.refusal.answer)
+        except Full:
+            await reply.send(_BUSY.answer)
         except Exception as error:
             _log.error("gateway failed", exc=error)
             await reply.send(FAILED.answer)
@@ -64,11 +76,22 @@ class Endpoint:
             case "GET", "/models":
                 await reply.send(_models(self._upstreams.aliases))
             case "POST", _ if path in SERVED:
-                body = await _body(receive)
-                ask = Ask(path, scope["query_string"].decode("latin-1"), tuple(scope["headers"]), body)
-                await self._take(holder, ask, receive, reply)
+                await self._admit(holder, path, scope, receive, reply)
             case method, _:
                 await reply.send(_unknown(method, scope["path"]).answer)
+
+    async def _admit(
+        self, holder: Holder, path: str, scope: Scope, receive: Receive, reply: "_Reply"
+    ) -> None:
+        """Read the call and have it made, once there is a place and memory for it; both are held until its answer."""
+        if holder.places.is_taken and holder.places.waiting >= MAX_WAITING:
+            raise _Refused(_TOO_MANY)
+        size = _declared(scope["headers"])
+        async with holder.places.share(1), self._memory.share(size, within_s=WAIT_S) as share:
+            body = await _body(receive)
+            share.shrink(len(body))
+            ask = Ask(path, scope["query_string"].decode("latin-1"), tuple(scope["headers"]), body)
+            await self._take(holder, ask, receive, reply)
 
     async def _take(self, holder: Holder, ask: Ask, receive: Receive, reply: "_Reply") -> None:
         if holder.is_over:
@@ -136,8 +159,11 @@ class _AgentLeft(Exception):
     """The agent went away before its request was complete."""
 
 
-class _TooLarge(Exception):
-    """The request is larger than the gateway takes."""
+class _Refused(Exception):
+    """The request is not taken."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
 
 
 def _bearer(headers: Iterable[Header]) -> str:
@@ -147,7 +173,24 @@ def _bearer(headers: Iterable[Header]) -> str:
     return ""
 
 
+def _declared(headers: Iterable[Header]) -> int:
+    """How long the body is; as long as can be, if that is not said."""
+    said = next((value for name, value in headers if name == b"content-length"), b"")
+    size = int(said) if said.isdigit() and len(said) < 20 else MAX_REQUEST
+    if size > MAX_REQUEST:
+        raise _Refused(_TOO_LARGE)
+    return size
+
+
 async def _body(receive: Receive) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _whole_body(receive)
+    except TimeoutError as error:
+        raise _Refused(_TOO_SLOW) from error
+
+
+async def _whole_body(receive: Receive) -> bytes:
     body, more = bytearray(), True
     while more:
         message = await receive()
@@ -155,7 +198,7 @@ async def _body(receive: Receive) -> bytes:
             raise _AgentLeft
         body += message["body"]
         if len(body) > MAX_REQUEST:
-            raise _TooLarge
+            raise _Refused(_TOO_LARGE)
         more = message["more_body"]
     return bytes(body)
 
@@ -167,6 +210,22 @@ async def _left(receive: Receive) -> None:
 
 _TOO_LARGE = Refusal(
     413, "body_too_large", f"The request is larger than the {MAX_REQUEST} bytes that the gateway takes."
+)
+
+_TOO_SLOW = Refusal(
+    408, "request_timeout", f"The request did not arrive within {BODY_S:g} s.", may_retry=True
+)
+_TOO_MANY = Refusal(
+    429,
+    "too_many_calls",
+    f"This attempt has {MAX_IN_FLIGHT} model calls in flight and {MAX_WAITING} that wait for their turn.",
+    may_retry=True,
+)
+_BUSY = Refusal(
+    503,
+    "gateway_busy",
+    f"The requests of all agents together fill the {MAX_BUFFERED // 2**20} MiB that the gateway has for them.",
+    may_retry=True,
 )
 
 

@@ -10,6 +10,10 @@ import os
 
 import msgspec
 
+from outlast.gateway.room import Room
+
+MAX_IN_FLIGHT = 64
+"""Calls of one attempt at one time."""
 _REASONS_KEPT = 1000
 _PREFIX = "sk-outlast-"
 """Some agents want keys to look like OpenAI's."""
@@ -30,6 +34,8 @@ class Holder:
         self.attempt_id = attempt_id
         self.model = model
         """What the name `default` means for this run."""
+        self.places = Room(MAX_IN_FLIGHT)
+        """For its calls; what comes on top waits."""
         self.calls: set[asyncio.Task[None]] = set()
         self.is_over = False
         """The attempt may call no more; what it has in flight may still be there."""
