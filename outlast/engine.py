@@ -220,6 +220,10 @@ class Engine:
         await self.get(caller, run_id)
         return await self._store.events(run_id, after, limit)
 
+    async def logged_bytes(self, run_id: str) -> int:
+        """How many bytes of log the run has by now, for the worker that goes on with it."""
+        return await self._store.logged_bytes(run_id)
+
     async def list_runs(self, caller: Caller, which: RunFilter, page: Page) -> Listing:
         """A page of the caller's runs, newest first."""
         return await self._store.list_runs(caller.tenant, which, page)

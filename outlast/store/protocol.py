@@ -309,6 +309,10 @@ class Store(Protocol):
         """The run's events with a number above `after`, in order."""
         ...
 
+    async def logged_bytes(self, run_id: str) -> int:
+        """How many bytes the run's log events have."""
+        ...
+
     async def list_runs(self, tenant: str, which: RunFilter, page: Page) -> Listing:
         """A page of the tenant's runs, newest first."""
         ...

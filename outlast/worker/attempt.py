@@ -15,6 +15,7 @@ import msgspec
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.engine import Engine
+from outlast.errors import StoreUnavailable
 from outlast.runners.protocol import Done, Failed, Logged, Progressed, Stopped, Token, ToParent
 from outlast.runs import Draft, Progress, Run, RunError
 from outlast.transitions import Cause
@@ -100,6 +101,19 @@ class Attempt:
     def guard(self) -> None:
         """From here on, hear of it when the run is taken away; call it when `place` is known."""
         self._desk.engine.wakeups.guard(self.id, self.fenced)
+
+    def recall_log(self) -> None:
+        """Count the log of the attempts before against the run's limit; soon, not before the agent may speak."""
+        if self.run.attempt > 1:
+            self._desk.spawn(self._recall_log())
+
+    async def _recall_log(self) -> None:
+        try:
+            size = await self._desk.engine.logged_bytes(self.run.id)
+        except StoreUnavailable:
+            return  # then this attempt may log as much as a first one
+        if size:
+            self.recorder.recall(size)
 
     # What its place tells.
 

@@ -1,6 +1,6 @@
 """An attempt's log on its way to the store: in order, in batches, and bounded.
 
-An agent may print for ever. It then gets its 200 lines a second kept, until they add up to 64 MiB; the rest is counted
+An agent may print for ever. It then gets its 200 lines a second kept, until its run has 64 MiB; the rest is counted
 and told in one event for each period of dropping. Nothing here reads faster than the store takes.
 """
 
@@ -15,7 +15,7 @@ from outlast.runs import Draft, EventKind, Progress
 LINE_MAX = 16 * 1024
 LINES_PER_S = 200
 LOG_MAX = 64 * 1024 * 1024
-"""Bytes of log kept of one attempt."""
+"""Bytes of log kept of one run, its earlier attempts included."""
 PAUSE_S = 0.05
 """Events of one attempt are written at most this often."""
 LONG_PAUSE_S = 0.25
@@ -85,6 +85,10 @@ class Meter:
         self._dropped = 0
         self._said_full = False
 
+    def recall(self, size: int) -> None:
+        """Count what earlier attempts of the run have left in its log."""
+        self._bytes += size
+
     @property
     def room(self) -> int:
         """How many lines may still come in this second."""
@@ -139,6 +143,10 @@ class Recorder:
     def room(self) -> int:
         """How many lines it would keep right now."""
         return self._meter.room if self._pending < PENDING_MAX else 0
+
+    def recall(self, size: int) -> None:
+        """Count what earlier attempts of the run have left in its log."""
+        self._meter.recall(size)
 
     def skip(self, lines: int) -> None:
         """Count lines that nobody even looked at."""

@@ -187,6 +187,16 @@ async def fails_once(job: Job, context: Context) -> object:
     return f"attempt {job.attempt}"
 
 
+async def babbles(job: Job, context: Context) -> object:
+    """Fails after 90 lines of 1,000 letters, and the next time goes on for ever, a line every 10 ms."""
+    lines = 0
+    while job.attempt > 1 or lines < 90:
+        context.log("x" * 1000)
+        lines += 1
+        await asyncio.sleep(0.01)
+    raise ValueError("not yet")
+
+
 async def gives(job: Job, context: Context) -> object:
     """A result of the sort that the prompt names."""
     found: object = {

@@ -166,6 +166,18 @@ async def test_events_are_numbered_without_gaps_under_concurrency(engine: Engine
     assert [e.seq for e in await engine.events(ME, run.id, after=100)] == [101, 102]
 
 
+async def test_what_a_run_has_logged_is_counted_over_its_attempts(engine: Engine) -> None:
+    run, attempt_id = await running(engine)
+    assert await engine.logged_bytes(run.id) == 0
+
+    await engine.append(run.id, attempt_id, [LOG, LOG, Draft(EventKind.MODEL_CALL, b"{}")])
+    await engine.hand_back(run.id, attempt_id)
+    (claimed,) = await claim(engine)
+    await engine.append(run.id, claimed.run.attempt_id or "", [LOG])
+
+    assert await engine.logged_bytes(run.id) == 3 * len(LOG.data)
+
+
 async def test_a_late_attempt_changes_nothing(engine: Engine) -> None:
     run, attempt_id = await running(engine)
     await engine.lose(run.id, attempt_id, Cause.WORKER)

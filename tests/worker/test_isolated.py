@@ -9,6 +9,7 @@ import pytest
 
 from outlast.lifecycle import MAX_LOST
 from outlast.runs import EventKind, Retry, RunState
+from outlast.worker import logs
 from tests.agents import wild
 from tests.live import processes_with
 from tests.worker.conftest import ME, Bench, no_file_to_spare, until
@@ -99,6 +100,19 @@ async def test_a_failure_is_retried_if_the_submit_asked_for_it(bench: Bench) -> 
 
     assert run.state is RunState.SUCCEEDED
     assert run.attempt == 2
+
+
+async def test_what_earlier_attempts_logged_counts_against_the_runs_limit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LOG_MAX", 100_000)
+    run_id = await bench.submit("babbles", retry=Retry(max_attempts=2, backoff_s=0.01))
+
+    await bench.said(run_id, "The log has reached")
+
+    said = [line for line in await bench.logs(run_id) if line.startswith("xxx")]
+    assert 95 < len(said) < 150
+    assert (await bench.engine.cancel(ME, run_id)).attempt == 2
 
 
 async def test_an_agent_that_kills_its_process_is_run_again(bench: Bench) -> None:

@@ -95,6 +95,11 @@ class Reads:
         n = total[0] if total is not None else 0
         return SessionListing(seen, min(n, COUNT_MAX), total_is_lower_bound=n > COUNT_MAX)
 
+    async def logged_bytes(self, run_id: str) -> int:
+        sql = query(PACKAGE, "select_logged")
+        size: int = await self._slowly(lambda db: db.execute(sql, (run_id,)).fetchone()[0])
+        return size
+
     async def held(self, worker_id: str) -> frozenset[str]:
         sql = query(PACKAGE, "select_held")
         return frozenset(
