@@ -28,8 +28,10 @@ class HttpProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`. Bodies are timed and counted by the application, see `body`."""
 
     _head: asyncio.TimerHandle | None = None
-    """Set while a head is awaited: from the connection on, and from the first byte of each further request."""
+    """Set while a head is awaited: from the connection on, and from the first part of one that came in parts."""
     _head_bytes = 0
+    _in_head = True
+    """Whether a head has begun, or the first one is to come."""
     _answering: RequestResponseCycle | None = None
     """The request that the application was given last; those pipelined after it wait."""
 
@@ -39,9 +41,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._await_head()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._forget_head()
         super().on_headers_complete()
         if not self.parser.should_upgrade():
@@ -49,7 +52,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._head is not None:
+        if self._in_head:  # most heads come in one piece, and then no timer is needed
+            self._await_head()
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
