@@ -113,9 +113,11 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """The one way in. Give it a store that is open; it takes over the store's `on_commit`."""
 
+    clock: Clock
+
     def __init__(self, store: Store, clock: Clock, limits: Limits = NO_LIMITS) -> None:
         self._store = store
-        self._clock = clock
+        self._clock = self.clock = clock
         self._ids = Ids(clock)
         self.wakeups = Wakeups()
         self.relay = Relay(self.wakeups, store.tell, clock)

@@ -18,12 +18,14 @@ import msgspec
 
 from outlast import localmodel, telemetry
 from outlast.api import create_api
+from outlast.api.intake import Intake
 from outlast.clock import Clock, SystemClock
 from outlast.config import DEFAULT_MODEL, Settings, peer_leftovers, unknown_variables
 from outlast.engine import Engine
 from outlast.errors import ConfigError, StoreUnavailable
 from outlast.gateway import Gateway
 from outlast.runners.registry import Registry
+from outlast.scheduler import Scheduler
 from outlast.store.choose import store_of
 from outlast.store.lanes import Limits
 from outlast.webhooks.address import check_url
@@ -62,6 +64,7 @@ class Server:
         self.engine = Engine(self._store, clock, Limits.of(self.settings))
         self._registry = Registry(self.settings)
         self._deliverer = Deliverer(self.engine, self.settings, clock)
+        self._scheduler = Scheduler(self.engine, self._intake().of_schedule)
         self.api = create_api(
             self.engine,
             self._registry,
@@ -71,6 +74,15 @@ class Server:
             self._draining,
             self._bound,
             closing=self._closing,
+        )
+
+    def _intake(self) -> Intake:
+        """For the runs that schedules make."""
+        return Intake(
+            registry=self._registry,
+            settings=self.settings,
+            has_model=self.has_model,
+            check_webhook=lambda url: check_url(url, self.settings),
         )
 
     def _bound(self) -> tuple[str, int]:
@@ -95,6 +107,8 @@ class Server:
                 self._begin(parts, self._watch_workers)
             if not self._works:
                 self._begin(parts, partial(janitor.recover, self.engine, self._clock))
+            self._begin(parts, self._scheduler.run)
+            parts.push_async_callback(self._scheduler.stop)
             self._parts = parts.pop_all()
         gc.freeze()  # what is there now stays
         _say_what_started(self.settings)
@@ -146,6 +160,7 @@ class Server:
         """
         log.info("draining", grace_s=self.settings.grace_s)
         self._draining.set()
+        await self._scheduler.stop()
         if self._worker is not None:
             await self._worker.drain(self.settings.grace_s)
         self._close()

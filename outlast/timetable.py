@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from outlast import telemetry
-from outlast.clock import Clock, Ids
+from outlast.clock import Ids
 from outlast.engine import Engine, NewRun
 from outlast.errors import InvalidSchedule, OutlastError, ScheduleChanged, StoreUnavailable
 from outlast.runs import Caller
@@ -41,10 +41,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Timetable:
     """The verbs of schedules over an engine."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._clock = clock
-        self._ids = Ids(clock)
+        self._clock = engine.clock
+        self._ids = Ids(engine.clock)
 
     async def create(self, caller: Caller, wanted: Wanted) -> Schedule:
         """Keep a new schedule; `InvalidSchedule` or `TooManySchedules` if it cannot be."""

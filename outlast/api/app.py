@@ -19,6 +19,7 @@ from outlast.engine import Engine
 from outlast.errors import MethodNotAllowed, OutlastError
 from outlast.runners.registry import Registry
 from outlast.telemetry import get
+from outlast.timetable import Timetable
 
 log = get("api")
 EXPOSED_HEADERS = (
@@ -53,6 +54,7 @@ def create_api(
         registry=registry,
         settings=settings,
         intake=Intake(registry=registry, settings=settings, has_model=has_model, check_webhook=check_webhook),
+        timetable=Timetable(engine),
         draining=draining,
         closing=closing or draining,
         urls=Urls(settings.public_url, bound),
@@ -65,7 +67,7 @@ def create_api(
     return CORSMiddleware(
         api,
         allow_origins=settings.cors_origins,
-        allow_methods=("GET", "POST", "DELETE"),
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=EXPOSED_HEADERS,
     )

@@ -80,13 +80,14 @@ class PathItem(msgspec.Struct, frozen=True):
 
     get: Operation | None = None
     post: Operation | None = None
+    patch: Operation | None = None
     delete: Operation | None = None
     parameters: tuple[Parameter, ...] = ()
 
     @property
     def operations(self) -> dict[str, Operation]:
         """By method."""
-        named = {"GET": self.get, "POST": self.post, "DELETE": self.delete}
+        named = {"GET": self.get, "POST": self.post, "PATCH": self.patch, "DELETE": self.delete}
         return {method: operation for method, operation in named.items() if operation is not None}
 
 

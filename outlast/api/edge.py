@@ -12,6 +12,7 @@ from outlast.api.urls import Urls
 from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.runners.registry import Registry
+from outlast.timetable import Timetable
 
 
 class Edge(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry
     settings: Settings
     intake: Intake
+    timetable: Timetable
     draining: Draining
     """No new runs, and not ready."""
     closing: Draining

@@ -32,13 +32,14 @@ class Gone(Exception):
 class Request:
     """One HTTP request, with the caller it was admitted as."""
 
-    __slots__ = ("_headers", "_query", "caller", "job_id", "receive", "scope")
+    __slots__ = ("_headers", "_query", "caller", "job_id", "receive", "schedule_id", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
         self.caller = _NOBODY
         self.job_id = ""
+        self.schedule_id = ""
         self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
 

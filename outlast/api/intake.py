@@ -10,6 +10,7 @@ from outlast.config import Settings
 from outlast.engine import NewRun
 from outlast.runners.protocol import Prepared
 from outlast.runners.registry import Registry
+from outlast.schedules import Schedule
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,10 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
         if order.body.webhook_url is not None:
             self.check_webhook(order.body.webhook_url)
         return submit.new_run(order, await self._prepare(order))
+
+    async def of_schedule(self, schedule: Schedule, key: str | None = None) -> NewRun:
+        """The run that a schedule makes when it fires now."""
+        return await self.settle(self.parse(schedule.run, key))
 
     async def _prepare(self, order: submit.Order) -> Prepared:
         """Off the loop where there is a file or a text of any length to be read."""

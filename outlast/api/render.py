@@ -8,12 +8,15 @@ from outlast.api.schemas import (
     ListView,
     ProgressView,
     ResultView,
+    ScheduleListView,
+    ScheduleView,
     StatusView,
     UsageView,
 )
 from outlast.clock import iso
 from outlast.runs import Progress, Run, RunState, Usage
-from outlast.store.protocol import Listing
+from outlast.schedules import Schedule
+from outlast.store.protocol import Listing, ScheduleListing
 
 RETRY_AFTER_S = 1
 """What a client should let pass between two polls; `?wait=` saves it the polling."""
@@ -129,6 +132,35 @@ def result(run: Run, json: bytes | None, url: str) -> bytes:
             result_size=run.result_size if json is None else None,
         )
     )
+
+
+def schedule(shown: Schedule) -> bytes:
+    return encode(_schedule(shown))
+
+
+def schedules(found: ScheduleListing, page: int, page_size: int) -> bytes:
+    return encode(ScheduleListView([_schedule(one) for one in found.schedules], found.total, page, page_size))
+
+
+def _schedule(shown: Schedule) -> ScheduleView:
+    return ScheduleView(
+        schedule_id=shown.id,
+        name=shown.name,
+        cron=shown.cron,
+        timezone=shown.timezone,
+        missed=shown.missed,
+        paused=shown.paused,
+        run=msgspec.Raw(shown.run),
+        created_at=iso(shown.created_at),
+        next_fire_at=_when(shown.next_fire_at),
+        last_fire_at=_when(shown.last_fire_at),
+        last_run_id=shown.last_run_id,
+        last_error=shown.last_error,
+    )
+
+
+def _when(at: int | None) -> str | None:
+    return None if at is None else iso(at)
 
 
 def _finished_at(run: Run) -> int:

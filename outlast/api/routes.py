@@ -1,19 +1,20 @@
 """Every path of the API and who answers it, and the way from a request's path to its route.
 
-Finding a route is two dictionary look-ups: all paths are either fixed or `/api/v1/runs/{job_id}` with a fixed tail.
+Finding a route is two dictionary look-ups: a path is fixed, or has the id of a run or a schedule in its middle.
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
-from outlast.api import batch_routes, outcome_routes, run_routes, site_routes
+from outlast.api import batch_routes, outcome_routes, run_routes, schedule_routes, site_routes
 from outlast.api.edge import Handler
 from outlast.api.http import Request
-from outlast.errors import NotFound, RunNotFound, quoted
+from outlast.errors import NotFound, RunNotFound, ScheduleNotFound, quoted
 
 RUNS = "/api/v1/runs"
-_RUN = f"{RUNS}/"
+SCHEDULES = "/api/v1/schedules"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -41,6 +42,14 @@ ROUTES = (
     Route(f"{RUNS}/{{job_id}}/result/raw", {"GET": outcome_routes.raw_result}),
     Route(f"{RUNS}/{{job_id}}/stream", {"GET": outcome_routes.stream}),
     Route(f"{RUNS}/{{job_id}}/cancel", {"POST": run_routes.cancel}),
+    Route(SCHEDULES, {"POST": schedule_routes.create, "GET": schedule_routes.list_schedules}),
+    Route(
+        f"{SCHEDULES}/{{schedule_id}}",
+        {"GET": schedule_routes.status, "PATCH": schedule_routes.change, "DELETE": schedule_routes.delete},
+    ),
+    Route(f"{SCHEDULES}/{{schedule_id}}/trigger", {"POST": schedule_routes.trigger}),
+    Route(f"{SCHEDULES}/{{schedule_id}}/pause", {"POST": schedule_routes.pause}),
+    Route(f"{SCHEDULES}/{{schedule_id}}/resume", {"POST": schedule_routes.resume}),
     Route("/health", {"GET": site_routes.health}),
     Route("/ready", {"GET": site_routes.ready}),
     Route("/stats", {"GET": site_routes.stats}),
@@ -50,24 +59,42 @@ ROUTES = (
 )
 
 _FIXED = {route.path: route for route in ROUTES if "{" not in route.path}
-_BY_TAIL = {route.path.partition("{job_id}")[2]: route for route in ROUTES if "{" in route.path}
+_OF_RUNS = {route.path.partition("{job_id}")[2]: route for route in ROUTES if "{job_id}" in route.path}
+_OF_SCHEDULES = {
+    route.path.partition("{schedule_id}")[2]: route for route in ROUTES if "{schedule_id}" in route.path
+}
 
 
 def find(path: str, request: Request) -> Route:
-    """The route of a path; it also tells the request which run it is about. A slash at the end does no harm."""
+    """The route of a path; it also tells the request which run or schedule it is about.
+
+    A slash at the end does no harm.
+    """
     route = _FIXED.get(path) or _FIXED.get(path.rstrip("/"))
     if route is not None:
         return route
-    if not path.startswith(_RUN):
-        raise _nothing_at(path)
-    job_id, slash, tail = path[len(_RUN) :].rstrip("/").partition("/")
-    route = _BY_TAIL.get(slash + tail)
+    if path.startswith(f"{RUNS}/"):
+        route, request.job_id = _about(path, RUNS, _OF_RUNS)
+        if not _ID.fullmatch(request.job_id):
+            raise RunNotFound(f"There is no run {quoted(request.job_id)}; that cannot be the id of one.")
+        return route
+    if path.startswith(f"{SCHEDULES}/"):
+        route, request.schedule_id = _about(path, SCHEDULES, _OF_SCHEDULES)
+        if not _ID.fullmatch(request.schedule_id):
+            raise ScheduleNotFound(
+                f"There is no schedule {quoted(request.schedule_id)}; that cannot be the id of one."
+            )
+        return route
+    raise _nothing_at(path)
+
+
+def _about(path: str, things: str, by_tail: Mapping[str, Route]) -> tuple[Route, str]:
+    """The route of a path below `things`, and the id in it."""
+    name, slash, tail = path[len(things) + 1 :].rstrip("/").partition("/")
+    route = by_tail.get(slash + tail)
     if route is None:
         raise _nothing_at(path)
-    if not _ID.fullmatch(job_id):
-        raise RunNotFound(f"There is no run {quoted(job_id)}; that cannot be the id of one.")
-    request.job_id = job_id
-    return route
+    return route, name
 
 
 def _nothing_at(path: str) -> NotFound:

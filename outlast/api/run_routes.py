@@ -75,10 +75,7 @@ def _seconds(text: str) -> float:
 async def list_runs(edge: Edge, request: Request) -> Answer:
     """GET /api/v1/runs"""
     query = request.query
-    size = _number(query, "page_size", 20)
-    if size > 100:
-        raise InvalidQuery("page_size is a number from 1 to 100.")
-    number = _number(query, "page", 1)
+    number, size = page_of(query)
     which, cursor = _filter(query), query.get("cursor")
     page = _page(number, size, cursor)
     found = await edge.engine.list_runs(request.caller, which, page)
@@ -88,6 +85,14 @@ async def list_runs(edge: Edge, request: Request) -> Answer:
         # A run that changes its status under our eyes leaves its page one short, which is not the end of the list.
         more = len(found.runs) > size or (which.status is not None and found.total > size)
     return Reply(200, render.listing(found, number, size, more=more))
+
+
+def page_of(query: dict[str, str]) -> tuple[int, int]:
+    """Which page was asked for, and how large pages are."""
+    size = _number(query, "page_size", 20)
+    if size > 100:
+        raise InvalidQuery("page_size is a number from 1 to 100.")
+    return _number(query, "page", 1), size
 
 
 def _page(number: int, size: int, cursor: str | None) -> Page:

@@ -10,6 +10,7 @@ import msgspec
 
 from outlast.engine import MAX_AHEAD_S
 from outlast.runs import DEFAULT_QUEUE, JsonObject, RunStatus
+from outlast.schedules import Missed
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 MAX_BATCH = 1000
@@ -53,6 +54,55 @@ class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a batch: each of the runs is a `SubmitBody`, read by itself."""
 
     runs: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class ScheduleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a new schedule. Null means absent where there is a default."""
+
+    name: Text255
+    cron: Text255
+    run: msgspec.Raw
+    """A `SubmitBody`, read by itself."""
+    timezone: Text255 | None = None
+    missed: Missed | None = None
+    paused: bool | None = None
+
+
+class SchedulePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to change of a schedule; the rest stays."""
+
+    name: Text255 | None = None
+    cron: Text255 | None = None
+    run: msgspec.Raw = msgspec.Raw()
+    timezone: Text255 | None = None
+    missed: Missed | None = None
+    paused: bool | None = None
+
+
+class ScheduleView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A schedule as a client sees it."""
+
+    schedule_id: str
+    name: str
+    cron: str
+    timezone: str
+    missed: Missed
+    paused: bool
+    run: msgspec.Raw
+    created_at: str
+    next_fire_at: str | None = None
+    last_fire_at: str | None = None
+    last_run_id: str | None = None
+    last_error: str | None = None
+
+
+class ScheduleListView(msgspec.Struct, frozen=True, gc=False):
+    """A page of schedules, newest first."""
+
+    schedules: list[ScheduleView]
+    total: int
+    page: int
+    page_size: int
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

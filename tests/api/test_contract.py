@@ -22,11 +22,17 @@ from tests.api.driver import Driver
 
 URL = "/api/v1/runs"
 BATCH = f"{URL}/batch"
+SCHEDULES = "/api/v1/schedules"
+SCHEDULE = {"name": "n", "cron": "* * * * *", "run": {"prompt": "Hello"}}
 SOURCE = Path(outlast.api.__file__).parent
 WRITTEN: dict[str, type[msgspec.Struct]] = {
     "Submit": schemas.SubmitBody,
     "Retry": schemas.RetryBody,
     "Batch": schemas.BatchBody,
+    "ScheduleBody": schemas.ScheduleBody,
+    "SchedulePatch": schemas.SchedulePatch,
+    "Schedule": schemas.ScheduleView,
+    "ScheduleList": schemas.ScheduleListView,
     "Accepted": schemas.Accepted,
     "Status": schemas.StatusView,
     "Progress": schemas.ProgressView,
@@ -112,12 +118,31 @@ def _simple(method: str, path: str, *, ended: bool = False, **how: object) -> Pr
     return provoke
 
 
-async def _slow(served: Served, driver: Driver, path: str = URL) -> httpx.Response:
+def _of_schedule(method: str, tail: str = "", *, drained: bool = False, **how: object) -> Provoke:
+    """A request about a fresh schedule."""
+
+    async def provoke(served: Served, driver: Driver) -> httpx.Response:
+        made = await served.http.post(SCHEDULES, json=SCHEDULE)
+        if drained:
+            served.drain()
+        path = f"{SCHEDULES}/{made.json()['schedule_id']}{tail}"
+        return await served.http.send(served.http.build_request(method, path, **how))  # type: ignore[arg-type]
+
+    return provoke
+
+
+async def _trigger_conflict(served: Served, driver: Driver) -> httpx.Response:
+    headers = {"Idempotency-Key": "k"}
+    await served.http.post(URL, json={"prompt": "Another"}, headers=headers)
+    return await _of_schedule("POST", "/trigger", headers=headers)(served, driver)
+
+
+async def _slow(served: Served, driver: Driver, path: str = URL, method: str = "POST") -> httpx.Response:
     """Half a body, over a bare connection: a client library would go on writing and miss the answer."""
-    request = served.http.build_request("POST", path, content=b"{", headers=JSON | {"content-length": "9"})
+    request = served.http.build_request(method, path, content=b"{", headers=JSON | {"content-length": "9"})
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-    writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n{{".encode())
+    writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n{{".encode())
     first, _, rest = (await reader.read()).partition(b"\r\n")
     fields, _, body = rest.partition(b"\r\n\r\n")
     writer.close()
@@ -182,6 +207,34 @@ PROVOKED: Answers = {
     ("streamRun", "204"): _simple("GET", f"{URL}/{{id}}/stream?after=9", ended=True),
     ("streamRun", "400"): _simple("GET", f"{URL}/{{id}}/stream?after=x"),
     ("streamRun", "404"): _simple("GET", f"{URL}/run_x/stream"),
+    ("createSchedule", "201"): _simple("POST", SCHEDULES, json=SCHEDULE),
+    ("createSchedule", "400"): _simple("POST", SCHEDULES, json=SCHEDULE | {"run": {}}),
+    ("createSchedule", "408"): partial(_slow, path=SCHEDULES),
+    ("createSchedule", "413"): _simple("POST", SCHEDULES, content=b"x" * 1001, headers=JSON),
+    ("createSchedule", "415"): _simple("POST", SCHEDULES, content=b"{}"),
+    ("createSchedule", "422"): _simple("POST", SCHEDULES, json=SCHEDULE | {"cron": "x"}),
+    ("listSchedules", "200"): _simple("GET", SCHEDULES),
+    ("listSchedules", "400"): _simple("GET", f"{SCHEDULES}?page=0"),
+    ("getSchedule", "200"): _of_schedule("GET"),
+    ("getSchedule", "404"): _simple("GET", f"{SCHEDULES}/sch_x"),
+    ("changeSchedule", "200"): _of_schedule("PATCH", json={"name": "Other"}),
+    ("changeSchedule", "400"): _of_schedule("PATCH", json={"run": {}}),
+    ("changeSchedule", "404"): _simple("PATCH", f"{SCHEDULES}/sch_x", json={}),
+    ("changeSchedule", "408"): partial(_slow, path=f"{SCHEDULES}/sch_x", method="PATCH"),
+    ("changeSchedule", "413"): _of_schedule("PATCH", content=b"x" * 1001, headers=JSON),
+    ("changeSchedule", "415"): _of_schedule("PATCH", content=b"{}"),
+    ("changeSchedule", "422"): _of_schedule("PATCH", json={"timezone": "Mars"}),
+    ("deleteSchedule", "204"): _of_schedule("DELETE"),
+    ("deleteSchedule", "404"): _simple("DELETE", f"{SCHEDULES}/sch_x"),
+    ("triggerSchedule", "202"): _of_schedule("POST", "/trigger"),
+    ("triggerSchedule", "404"): _simple("POST", f"{SCHEDULES}/sch_x/trigger"),
+    ("triggerSchedule", "409"): _trigger_conflict,
+    ("triggerSchedule", "422"): _of_schedule("POST", "/trigger", headers={"idempotency-key": "x" * 256}),
+    ("triggerSchedule", "503"): _of_schedule("POST", "/trigger", drained=True),
+    ("pauseSchedule", "200"): _of_schedule("POST", "/pause"),
+    ("pauseSchedule", "404"): _simple("POST", f"{SCHEDULES}/sch_x/pause"),
+    ("resumeSchedule", "200"): _of_schedule("POST", "/resume"),
+    ("resumeSchedule", "404"): _simple("POST", f"{SCHEDULES}/sch_x/resume"),
     ("getHealth", "200"): _simple("GET", "/health"),
     ("getReadiness", "200"): _simple("GET", "/ready"),
     ("getReadiness", "503"): lambda served, driver: _draining(served, driver, "GET", "/ready"),
