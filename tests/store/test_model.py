@@ -17,11 +17,13 @@ from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import IdempotencyConflict, OutlastError
 from outlast.runs import Draft, EventKind, RunError, RunStatus
+from outlast.store.lanes import Limits
 from outlast.store.protocol import Page, RunFilter
 from outlast.store.sqlite import SqliteStore
 from outlast.transitions import Cause
 from tests import invariants
 from tests.runs_factory import ME, claim, new_run
+from tests.store.lane_model import AGENT_LIMIT, SESSION_LIMIT, TENANT_LIMIT, LaneModel
 
 T = TypeVar("T")
 Held = tuple[str, str]
@@ -44,6 +46,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.status: dict[str, RunStatus] = {}
         self.holder: dict[str, str] = {}
         self.keys: dict[str, tuple[str, bytes]] = {}
+        self.lanes = LaneModel()
 
     def _run(self, work: Coroutine[object, object, T]) -> T:
         return self._runner.run(work)
@@ -51,7 +54,8 @@ class StoreMachine(RuleBasedStateMachine):
     def _open(self) -> None:
         self._store = SqliteStore(self._folder, self._clock)
         self._run(self._store.open())
-        self._engine = Engine(self._store, self._clock)
+        limits = Limits(SESSION_LIMIT, TENANT_LIMIT, {"x": AGENT_LIMIT})
+        self._engine = Engine(self._store, self._clock, limits)
 
     def teardown(self) -> None:
         self._run(self._store.close())
@@ -59,10 +63,15 @@ class StoreMachine(RuleBasedStateMachine):
         invariants.check(self._store.path)
         shutil.rmtree(self._folder)
 
-    @rule(target=runs, session=st.sampled_from([None, "a", "b"]))
-    def submit(self, session: str | None) -> str:
-        run = self._run(self._engine.submit(ME, new_run(session_id=session))).run
+    @rule(
+        target=runs,
+        session=st.sampled_from([None, "a", "b"]),
+        agent=st.sampled_from([None, "x"]),
+    )
+    def submit(self, session: str | None, agent: str | None) -> str:
+        run = self._run(self._engine.submit(ME, new_run(session_id=session, agent=agent))).run
         self.status[run.id] = RunStatus.QUEUED
+        self.lanes.enter(run.id, session, agent)
         return run.id
 
     @rule(key=st.sampled_from("kl"), body=st.sampled_from([b"1", b"2"]))
@@ -79,12 +88,14 @@ class StoreMachine(RuleBasedStateMachine):
         if known is None:
             self.keys[key] = (submitted.run.id, body)
             self.status[submitted.run.id] = RunStatus.QUEUED
+            self.lanes.enter(submitted.run.id, None, None)
 
     @rule(target=held, limit=st.integers(1, 3))
     def claim(self, limit: int) -> object:
         claimed = self._run(claim(self._engine, limit, f"worker_{self._workers}"))
         queued = [run_id for run_id, status in self.status.items() if status is RunStatus.QUEUED]
-        assert len(claimed) == min(limit, len(queued))
+        ready = sorted(run_id for run_id in queued if not self.lanes.waits(run_id))
+        assert [taken.run.id for taken in claimed] == ready[:limit]
         for taken in claimed:
             assert self.status[taken.run.id] is RunStatus.QUEUED
             self.status[taken.run.id] = RunStatus.RUNNING
@@ -120,6 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self._try(held, verb):
             del self.holder[run_id]
             self.status[run_id] = RunStatus.SUCCEEDED if succeeds else RunStatus.FAILED
+            self.lanes.leave(run_id)
 
     @rule(held=held, hands_back=st.booleans())
     def release(self, held: Held, hands_back: bool) -> None:
@@ -127,6 +139,15 @@ class StoreMachine(RuleBasedStateMachine):
         if self._try(held, verb):
             del self.holder[held[0]]
             self.status[held[0]] = self._run(self._engine.get(ME, held[0])).status
+            if self.status[held[0]] is RunStatus.FAILED and hands_back:
+                self.lanes.linger(*held)
+            elif self.status[held[0]] is RunStatus.FAILED:
+                self.lanes.leave(held[0])
+
+    @rule(held=held)
+    def reap(self, held: Held) -> None:
+        self._run(self._engine.reap(held[1]))
+        self.lanes.leave(held[1])
 
     @rule(run_id=runs)
     def cancel(self, run_id: str) -> None:
@@ -138,7 +159,11 @@ class StoreMachine(RuleBasedStateMachine):
             return
         assert not ended
         self.status[run_id] = RunStatus.CANCELLED
-        self.holder.pop(run_id, None)
+        attempt_id = self.holder.pop(run_id, None)
+        if attempt_id is not None:
+            self.lanes.linger(run_id, attempt_id)
+        else:
+            self.lanes.leave(run_id)
 
     @rule(run_id=consumes(runs))
     def delete(self, run_id: str) -> None:
@@ -157,15 +182,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def server_restarts(self) -> None:
         self._run(self._store.close())
+        self._clock.advance(
+            0.001
+        )  # ids made after a restart sort after those from before, if time has passed
         self._open()
         self._lose_all()
 
     def _lose_all(self) -> None:
         self._run(self._engine.recover())
         self._workers += 1
+        self.lanes.remove_attempts()
         for run_id in self.holder:
             self.status[run_id] = self._run(self._engine.get(ME, run_id)).status
             assert self.status[run_id] is not RunStatus.RUNNING
+            if self.status[run_id] is RunStatus.FAILED:
+                self.lanes.leave(run_id)
+        self.lanes.settle()
         self.holder.clear()
 
     @invariant()

@@ -202,6 +202,11 @@ HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {
     "select_head": ("r",),
     "select_by_key": ("t", "", "k"),
     "select_events": ("r", 0, 100),
+    "select_blocked": ("t", "session:s", 10),
+    "select_lane": ("t", "session:s"),
+    "select_session_limits": ('[["t", "s"]]',),
+    "select_remains": ("att",),
+    "list_sessions": ("t", 1, "s", 20, 0),
     "list_by_tenant": {"tenant": "t", "before": "z", "size": 20, "offset": 0},
     "list_by_status": {"tenant": "t", "status": "failed", "before": "z", "size": 20, "offset": 0},
     "list_by_schedule": {

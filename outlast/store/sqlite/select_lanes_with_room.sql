@@ -1,6 +1,6 @@
 -- A limit was raised by more than one commit uses up, or is another since the last start.
 SELECT tenant, name, max_running, held, waiting
-FROM lanes
+FROM lanes INDEXED BY lanes_with_room
 WHERE waiting > 0
   AND (max_running IS NULL OR held < max_running)
 LIMIT 100
