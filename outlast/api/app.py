@@ -67,7 +67,7 @@ def create_api(
     return CORSMiddleware(
         api,
         allow_origins=settings.cors_origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=EXPOSED_HEADERS,
     )

@@ -80,6 +80,7 @@ class PathItem(msgspec.Struct, frozen=True):
 
     get: Operation | None = None
     post: Operation | None = None
+    put: Operation | None = None
     patch: Operation | None = None
     delete: Operation | None = None
     parameters: tuple[Parameter, ...] = ()
@@ -87,7 +88,13 @@ class PathItem(msgspec.Struct, frozen=True):
     @property
     def operations(self) -> dict[str, Operation]:
         """By method."""
-        named = {"GET": self.get, "POST": self.post, "PATCH": self.patch, "DELETE": self.delete}
+        named = {
+            "GET": self.get,
+            "POST": self.post,
+            "PUT": self.put,
+            "PATCH": self.patch,
+            "DELETE": self.delete,
+        }
         return {method: operation for method, operation in named.items() if operation is not None}
 
 

@@ -32,7 +32,7 @@ class Gone(Exception):
 class Request:
     """One HTTP request, with the caller it was admitted as."""
 
-    __slots__ = ("_headers", "_query", "caller", "job_id", "receive", "schedule_id", "scope")
+    __slots__ = ("_headers", "_query", "caller", "job_id", "receive", "schedule_id", "scope", "session_id")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -40,6 +40,7 @@ class Request:
         self.caller = _NOBODY
         self.job_id = ""
         self.schedule_id = ""
+        self.session_id = ""
         self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
 

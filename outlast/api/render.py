@@ -10,13 +10,15 @@ from outlast.api.schemas import (
     ResultView,
     ScheduleListView,
     ScheduleView,
+    SessionListView,
+    SessionView,
     StatusView,
     UsageView,
 )
 from outlast.clock import iso
 from outlast.runs import Progress, Run, RunState, Usage
 from outlast.schedules import Schedule
-from outlast.store.protocol import Listing, ScheduleListing
+from outlast.store.protocol import Listing, ScheduleListing, SessionListing, SessionSeen
 
 RETRY_AFTER_S = 1
 """What a client should let pass between two polls; `?wait=` saves it the polling."""
@@ -156,6 +158,35 @@ def _schedule(shown: Schedule) -> ScheduleView:
         last_fire_at=_when(shown.last_fire_at),
         last_run_id=shown.last_run_id,
         last_error=shown.last_error,
+    )
+
+
+def session(seen: SessionSeen) -> bytes:
+    return encode(_session(seen))
+
+
+def sessions(found: SessionListing, page: int, page_size: int) -> bytes:
+    """A page of one more than is shown: that one says whether there is another."""
+    shown = found.sessions[:page_size]
+    return encode(
+        SessionListView(
+            sessions=[_session(seen) for seen in shown],
+            total=found.total,
+            page=page,
+            page_size=page_size,
+            total_is_lower_bound=found.total_is_lower_bound,
+            next_cursor=shown[-1].id if len(found.sessions) > page_size else None,
+        )
+    )
+
+
+def _session(seen: SessionSeen) -> SessionView:
+    return SessionView(
+        session_id=seen.id,
+        created_at=iso(seen.created_at),
+        total_jobs=sum(seen.counts.values()),
+        by_status={status.value: n for status, n in seen.counts.items()},
+        max_running=seen.max_running,
     )
 
 

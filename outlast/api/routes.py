@@ -8,13 +8,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from outlast.api import batch_routes, outcome_routes, run_routes, schedule_routes, site_routes
+from outlast.api import batch_routes, outcome_routes, run_routes, schedule_routes, session_routes, site_routes
 from outlast.api.edge import Handler
 from outlast.api.http import Request
-from outlast.errors import NotFound, RunNotFound, ScheduleNotFound, quoted
+from outlast.errors import NotFound, RunNotFound, ScheduleNotFound, SessionNotFound, quoted
 
 RUNS = "/api/v1/runs"
 SCHEDULES = "/api/v1/schedules"
+SESSIONS = "/api/v1/sessions"
+_SESSION_ID_MAX = 255
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -50,6 +52,8 @@ ROUTES = (
     Route(f"{SCHEDULES}/{{schedule_id}}/trigger", {"POST": schedule_routes.trigger}),
     Route(f"{SCHEDULES}/{{schedule_id}}/pause", {"POST": schedule_routes.pause}),
     Route(f"{SCHEDULES}/{{schedule_id}}/resume", {"POST": schedule_routes.resume}),
+    Route(SESSIONS, {"GET": session_routes.list_sessions}),
+    Route(f"{SESSIONS}/{{session_id}}", {"GET": session_routes.status, "PUT": session_routes.limit}),
     Route("/health", {"GET": site_routes.health}),
     Route("/ready", {"GET": site_routes.ready}),
     Route("/stats", {"GET": site_routes.stats}),
@@ -65,8 +69,11 @@ _OF_SCHEDULES = {
 }
 
 
+_OF_SESSION = next(route for route in ROUTES if "{session_id}" in route.path)
+
+
 def find(path: str, request: Request) -> Route:
-    """The route of a path; it also tells the request which run or schedule it is about.
+    """The route of a path; it also tells the request which run, schedule or session it is about.
 
     A slash at the end does no harm.
     """
@@ -85,7 +92,17 @@ def find(path: str, request: Request) -> Route:
                 f"There is no schedule {quoted(request.schedule_id)}; that cannot be the id of one."
             )
         return route
+    if path.startswith(f"{SESSIONS}/"):
+        request.session_id = _session_id(path[len(SESSIONS) + 1 :])
+        return _OF_SESSION
     raise _nothing_at(path)
+
+
+def _session_id(name: str) -> str:
+    """What the client calls its session, slashes and all."""
+    if not 1 <= len(name) <= _SESSION_ID_MAX or "\0" in name:
+        raise SessionNotFound(f"There is no session {quoted(name)}; that cannot be the id of one.")
+    return name
 
 
 def _about(path: str, things: str, by_tail: Mapping[str, Route]) -> tuple[Route, str]:

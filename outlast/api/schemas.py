@@ -17,6 +17,7 @@ MAX_BATCH = 1000
 MAX_RETRY_ATTEMPTS = 10
 MAX_BACKOFF_S = 3600
 MAX_PRIORITY_S = 7 * 86_400
+MAX_RUNNING = 1_000_000
 
 
 class RetryBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -167,6 +168,33 @@ class ListView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     jobs: list[msgspec.Raw]
     """Each a `StatusView`, rendered."""
+    total: int
+    page: int
+    page_size: int
+    total_is_lower_bound: bool = False
+    next_cursor: str | None = None
+
+
+class SessionBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What may be said of a session."""
+
+    max_running: Annotated[int, msgspec.Meta(ge=1, le=MAX_RUNNING)] | None = None
+
+
+class SessionView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A session as a client sees it."""
+
+    session_id: str
+    created_at: str
+    total_jobs: int
+    by_status: dict[str, int]
+    max_running: int | None = None
+
+
+class SessionListView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A page of sessions, newest first."""
+
+    sessions: list[SessionView]
     total: int
     page: int
     page_size: int

@@ -23,6 +23,7 @@ from tests.api.driver import Driver
 URL = "/api/v1/runs"
 BATCH = f"{URL}/batch"
 SCHEDULES = "/api/v1/schedules"
+SESSIONS = "/api/v1/sessions"
 SCHEDULE = {"name": "n", "cron": "* * * * *", "run": {"prompt": "Hello"}}
 SOURCE = Path(outlast.api.__file__).parent
 WRITTEN: dict[str, type[msgspec.Struct]] = {
@@ -40,6 +41,9 @@ WRITTEN: dict[str, type[msgspec.Struct]] = {
     "List": schemas.ListView,
     "Result": schemas.ResultView,
     "Cancelled": schemas.Cancelled,
+    "SessionSettings": schemas.SessionBody,
+    "Session": schemas.SessionView,
+    "SessionList": schemas.SessionListView,
     "Health": schemas.Health,
     "Stats": schemas.Stats,
 }
@@ -135,6 +139,11 @@ async def _trigger_conflict(served: Served, driver: Driver) -> httpx.Response:
     headers = {"Idempotency-Key": "k"}
     await served.http.post(URL, json={"prompt": "Another"}, headers=headers)
     return await _of_schedule("POST", "/trigger", headers=headers)(served, driver)
+
+
+async def _in_session(served: Served, driver: Driver) -> httpx.Response:
+    await served.submit(session_id="s")
+    return await served.http.get(f"{SESSIONS}/s")
 
 
 async def _slow(served: Served, driver: Driver, path: str = URL, method: str = "POST") -> httpx.Response:
@@ -235,6 +244,16 @@ PROVOKED: Answers = {
     ("pauseSchedule", "404"): _simple("POST", f"{SCHEDULES}/sch_x/pause"),
     ("resumeSchedule", "200"): _of_schedule("POST", "/resume"),
     ("resumeSchedule", "404"): _simple("POST", f"{SCHEDULES}/sch_x/resume"),
+    ("listSessions", "200"): _simple("GET", SESSIONS),
+    ("listSessions", "400"): _simple("GET", f"{SESSIONS}?cursor=nobody"),
+    ("getSession", "200"): _in_session,
+    ("getSession", "404"): _simple("GET", f"{SESSIONS}/nobody"),
+    ("limitSession", "200"): _simple("PUT", f"{SESSIONS}/s", json={"max_running": 1}),
+    ("limitSession", "404"): _simple("PUT", f"{SESSIONS}/{'s' * 256}", json={}),
+    ("limitSession", "408"): partial(_slow, path=f"{SESSIONS}/s", method="PUT"),
+    ("limitSession", "413"): _simple("PUT", f"{SESSIONS}/s", content=b"x" * 1001, headers=JSON),
+    ("limitSession", "415"): _simple("PUT", f"{SESSIONS}/s", content=b"{}"),
+    ("limitSession", "422"): _simple("PUT", f"{SESSIONS}/s", json={"max_running": 0}),
     ("getHealth", "200"): _simple("GET", "/health"),
     ("getReadiness", "200"): _simple("GET", "/ready"),
     ("getReadiness", "503"): lambda served, driver: _draining(served, driver, "GET", "/ready"),
