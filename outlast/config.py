@@ -19,13 +19,16 @@ DEFAULT_MODEL = "gpt-4o-mini"
 """Asked for when an API key or base URL is set and no model is named; said at start."""
 
 
+Places = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[agents.NAME]` in outlast.toml: an agent that clients ask for with `"agent": "NAME"`."""
 
     function: str
     """`module:callable`, sync or async, importable from the agent root; called with the prompt, or (prompt, run)."""
     description: str = ""
-    max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_running: Places | None = None
     """How many of its runs go at one time; null is no limit."""
 
 
@@ -67,9 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What people call this worker; the host's name unless it is set."""
     queues: tuple[str, ...] = ()
     """The queues this worker serves; none named means all of them."""
-    session_concurrency: int | None = None
+    session_concurrency: Places | None = None
     """Runs of one session at one time, unless the session says otherwise; null is no limit."""
-    tenant_concurrency: int | None = None
+    tenant_concurrency: Places | None = None
     """Runs of one tenant at one time; null is no limit."""
     default_timeout_s: int = 3600
     max_timeout_s: int = 86_400
@@ -232,7 +235,7 @@ def _name_table(name: str, table: Mapping[str, object], kind: type) -> str | Non
 
 _POSITIVE = (
     "lease_s", "concurrency", "shared_concurrency", "shared_hosts", "default_timeout_s", "max_timeout_s",
-    "max_body_bytes", "session_concurrency", "tenant_concurrency",
+    "max_body_bytes",
 )  # fmt: skip
 _NOT_NEGATIVE = ("grace_s", "stop_grace_s")
 _LEAST_MEMORY_MB = 128
@@ -241,8 +244,7 @@ _LEAST_MEMORY_MB = 128
 
 def _check(settings: Settings) -> None:
     for name in _POSITIVE:
-        value = getattr(settings, name)
-        if value is not None and not 0 < value < math.inf:
+        if not 0 < getattr(settings, name) < math.inf:
             raise ConfigError(f"{_VARIABLES[name]} is {getattr(settings, name)}; it has to be above 0.")
     for name in _NOT_NEGATIVE:
         if not 0 <= getattr(settings, name) < math.inf:

@@ -63,6 +63,8 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
         ({"OUTLAST_DEFAULT_TIMEOUT_S": "90000"}, "OUTLAST_MAX_TIMEOUT_S"),
         ({"OUTLAST_LOG_FORMAT": "xml"}, "OUTLAST_LOG_FORMAT"),
         ({"OUTLAST_CONFIG": "nowhere.toml"}, "nowhere.toml"),
+        ({"OUTLAST_SESSION_CONCURRENCY": "0"}, "OUTLAST_SESSION_CONCURRENCY"),
+        ({"OUTLAST_TENANT_CONCURRENCY": "9" * 30}, "OUTLAST_TENANT_CONCURRENCY"),
         ({"OUTLAST_LEASE_S": "inf"}, "OUTLAST_LEASE_S"),
         ({"OUTLAST_GRACE_S": "-1"}, "OUTLAST_GRACE_S"),
         ({"OUTLAST_STOP_GRACE_S": "nan"}, "OUTLAST_STOP_GRACE_S"),
@@ -100,6 +102,7 @@ def test_a_wrong_file_is_named(text: str) -> None:
     ("text", "named"),
     [
         ('[agents.good]\nfunction = "m:f"\n[agents.bad]\nfunctoin = "m:f"', r"\[agents\.bad\]"),
+        ('[agents.bad]\nfunction = "m:f"\nmax_running = 0', r"\[agents\.bad\]"),
         ('[agents]\nbad = "m:f"', r"\[agents\.bad\]"),
         ('[mcp.bad]\nargs = "x"', r"\[mcp\.bad\]"),
         ('agents = "bad"', "agents"),

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from outlast.clock import FakeClock
+from outlast.config import AgentConfig, Settings
 from outlast.engine import Engine
 from outlast.errors import SessionNotFound
 from outlast.runs import Caller, Retry, Run, RunError, RunState
@@ -242,6 +243,13 @@ async def test_lanes_of_one_tenant_are_nothing_to_another(engine: Engine) -> Non
     run = (await engine.submit(other, new_run(session_id="s", agent="a"))).run
 
     assert run.ready
+
+
+def test_the_operators_limits_are_those_of_the_settings() -> None:
+    agents = {"a": AgentConfig(function="m:f", max_running=2), "b": AgentConfig(function="m:f")}
+    settings = Settings(session_concurrency=1, agents=agents)
+
+    assert Limits.of(settings) == Limits(session=1, tenant=None, agents={"a": 2})
 
 
 async def test_runs_without_limits_leave_no_trace_in_lanes(store: Store, clock: FakeClock) -> None:
