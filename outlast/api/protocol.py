@@ -10,6 +10,8 @@ import asyncio
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from outlast.api.corked import Corked
+
 HEAD_DEADLINE_S = 10.0
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -36,7 +38,7 @@ class HttpProtocol(HttpToolsProtocol):
     """The request that the application was given last; those pipelined after it wait."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own is
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))
         self._await_head()
 
     def on_message_begin(self) -> None:
