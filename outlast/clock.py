@@ -5,6 +5,7 @@ A test hands in a `FakeClock` and sets it; it never sleeps to let time pass.
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -13,6 +14,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _TIME_SHIFTS = range(40, -1, -10)
 _CHANCE_SHIFTS = range(70, -1, -10)
+_WIDTH = 26
 _DIGIT_OF_BYTE = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
 
 
@@ -66,13 +68,14 @@ class Ids:
         self._at = 0
         self._time = ""
         self._chance = 0
+        self._chances = _chances()
 
     def new(self, prefix: str) -> str:
         """A fresh id such as `run_01k…`."""
         now = self._clock.now()
         if now > self._at:
             self._at, self._time = now, _base32(now, _TIME_SHIFTS)
-            self._chance = int.from_bytes(os.urandom(10), "big") >> 1
+            self._chance = next(self._chances)
         else:
             self._chance += 1
         return f"{prefix}_{self._time}{_base32(self._chance, _CHANCE_SHIFTS)}"
@@ -80,7 +83,21 @@ class Ids:
 
 def random_id(prefix: str) -> str:
     """An id that tells nothing about its time: attempts, workers, tokens."""
-    return f"{prefix}_{os.urandom(26).translate(_DIGIT_OF_BYTE).decode()}"
+    return random_ids(prefix, 1)[0]
+
+
+def random_ids(prefix: str, n: int) -> list[str]:
+    """As many at once: the draw is a system call, for which a thread lets go of the interpreter."""
+    digits = os.urandom(_WIDTH * n).translate(_DIGIT_OF_BYTE).decode()
+    return [f"{prefix}_{digits[at : at + _WIDTH]}" for at in range(0, _WIDTH * n, _WIDTH)]
+
+
+def _chances() -> Iterator[int]:
+    """79 bits each, drawn many at once for the same reason."""
+    while True:
+        drawn = os.urandom(1000)
+        for at in range(0, 1000, 10):
+            yield int.from_bytes(drawn[at : at + 10], "big") >> 1
 
 
 def _base32(value: int, shifts: range) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from outlast.clock import random_id
+from outlast.clock import random_ids
 from outlast.errors import OutlastError
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
@@ -104,9 +104,10 @@ class Transaction:
         found = self._db.execute(query(PACKAGE, "select_ready"), wanted).fetchall()
         self._plan.know(self._heads_of([row[0] for row in found]).values())
         claimed: list[Claimed] = []
-        for run_id, inline, digest in found:
+        attempts = random_ids("att", len(found))
+        for (run_id, inline, digest), attempt_id in zip(found, attempts, strict=True):
             try:
-                run = self._plan.apply(run_id, Claim(random_id("att"), offer.worker_id)).run
+                run = self._plan.apply(run_id, Claim(attempt_id, offer.worker_id)).run
             except OutlastError:
                 continue  # changed or deleted earlier in this very batch
             claimed.append(Claimed(run, inline if inline is not None else self._blob(run.tenant, digest)))
