@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     data_dir: Path = Path(platformdirs.user_data_dir("outlast", appauthor=False))
     database_url: str | None = None
+    database_listen: bool = True
+    """Off behind a pooler that gives out connections for one transaction each: then servers look every second."""
     host: str = "127.0.0.1"
     port: int = 8005
     public_url: str | None = None

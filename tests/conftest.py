@@ -1,6 +1,6 @@
 """What every test may ask for: a clock that it sets, and an engine on an open store whose invariants are checked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,21 @@ from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.store.sqlite import SqliteStore
 from tests import invariants
+from tests.postgres import Postgres, newest, oldest
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The newest PostgreSQL, one server for all tests; each takes a `database()` of its own."""
+    with Postgres(newest()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def old_postgres() -> Iterator[Postgres]:
+    """The oldest PostgreSQL that we support."""
+    with Postgres(oldest()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ store, and after every kill in tests/faults.
 import sqlite3
 from pathlib import Path
 
+import asyncpg
+
 _PLACES = """
     SELECT tenant, 'session:' || session_id AS name FROM runs
     WHERE lanes LIKE '%session%' AND active AND (blocked_by IS NULL OR blocked_by NOT LIKE 'session:%')
@@ -17,12 +19,14 @@ _PLACES = """
     SELECT tenant, 'tenant' FROM runs
     WHERE lanes LIKE '%tenant%' AND active AND blocked_by IS NULL
     UNION ALL
-    SELECT tenant, value FROM remains, json_each(places)
+    SELECT tenant, value FROM remains, :places
 """.replace(
     "active",
     "(state IN ('queued', 'running', 'waiting') AND NOT (due_at IS NOT NULL AND attempt = 0))",
 )
 """Every place that is held: by a run that has got as far and has not ended, or by what is left of an attempt."""
+
+_PG_PLACES = "json_array_elements_text(places::json) AS places (value)"
 
 BROKEN = {
     "a final run has exactly one terminal event, and it is the last one": """
@@ -48,7 +52,7 @@ BROKEN = {
         SELECT runs.id FROM runs
         LEFT JOIN attempts ON attempts.run_id = runs.id
         GROUP BY runs.id
-        HAVING count(attempts.id) <> runs.attempt - (runs.attempt_id IS NOT NULL)
+        HAVING count(attempts.id) <> runs.attempt - CASE WHEN runs.attempt_id IS NULL THEN 0 ELSE 1 END
             OR coalesce(max(attempts.number), 0) <> count(attempts.id)
     """,
     "no event belongs to an attempt of another run": """
@@ -65,6 +69,10 @@ BROKEN = {
         ) AS counted
         GROUP BY tenant, session_id, status
         HAVING sum(n) <> 0
+    """,
+    "no event and no attempt outlives its run": """
+        SELECT run_id FROM (SELECT run_id FROM events UNION SELECT run_id FROM attempts) AS found
+        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = found.run_id)
     """,
     "every session of a run is known": """
         SELECT runs.id FROM runs LEFT JOIN sessions
@@ -108,7 +116,7 @@ BROKEN = {
         SELECT id FROM runs
         WHERE blocked_by IS NOT NULL
           AND (state <> 'queued' OR ready
-               OR instr(lanes, substr(blocked_by || ':', 1, instr(blocked_by || ':', ':') - 1)) = 0)
+               OR lanes NOT LIKE '%' || substr(blocked_by, 1, 5) || '%')
     """,
     "a run that has its places and is due is ready": """
         SELECT id FROM runs
@@ -120,11 +128,23 @@ BROKEN = {
 }
 
 
+async def check_database(url: str) -> None:
+    """Assert every promise on the PostgreSQL database at `url`, through a connection of its own."""
+    queries = {promise: query.replace(":places", _PG_PLACES) for promise, query in BROKEN.items()}
+    database = await asyncpg.connect(url, server_settings={"search_path": "outlast"}, timeout=10)
+    try:
+        found = {promise: await database.fetch(query) for promise, query in queries.items()}
+    finally:
+        await database.close()
+    assert {promise: [tuple(row) for row in rows[:5]] for promise, rows in found.items() if rows} == {}
+
+
 def check(path: Path) -> None:
     """Assert every promise on the SQLite file at `path`, through a connection of its own."""
+    queries = {promise: query.replace(":places", "json_each(places)") for promise, query in BROKEN.items()}
     database = sqlite3.connect(path)
     try:
-        found = {promise: database.execute(query).fetchall() for promise, query in BROKEN.items()}
+        found = {promise: database.execute(query).fetchall() for promise, query in queries.items()}
         integrity = database.execute("PRAGMA integrity_check").fetchone()[0]
         foreign = database.execute("PRAGMA foreign_key_check").fetchall()
     finally:

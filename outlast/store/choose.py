@@ -11,7 +11,10 @@ def store_of(settings: Settings, clock: Clock) -> Store:
     """The store of `OUTLAST_DATABASE_URL`, else the one in the data folder; not open yet."""
     if settings.database_url is None:
         return SqliteStore(settings.data_dir, clock)
-    raise ConfigError(
-        "OUTLAST_DATABASE_URL is set, but this release has no PostgreSQL store: unset it, and runs are kept in "
-        "OUTLAST_DATA_DIR."
-    )
+    try:
+        from outlast.store.postgres import PostgresStore  # its driver is there only where it is needed
+    except ImportError as error:
+        raise ConfigError(
+            "OUTLAST_DATABASE_URL is set, and the driver for PostgreSQL is missing: pip install 'outlast[postgres]'."
+        ) from error
+    return PostgresStore(settings.database_url, listen=settings.database_listen)

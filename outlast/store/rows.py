@@ -1,11 +1,11 @@
 """A run's head as a row and back, in the same columns and order for both stores. Nothing is validated on read."""
 
-from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from outlast.runs import Body, Isolation, Progress, Retry, Run, RunError, RunState, Usage
-from outlast.store.queries import Row, Value
+from outlast.store.queries import Row
 
 _KINDS = {kind.value: kind for kind in Isolation}
 _STATES = {state.value: state for state in RunState}
@@ -13,6 +13,13 @@ _NO_PROGRESS = Progress()
 _NO_RETRY = Retry()
 _encode = msgspec.json.Encoder().encode
 _decode_progress = msgspec.json.Decoder(Progress).decode
+
+
+class Cells(Protocol):
+    """A row of either database, of whatever columns."""
+
+    def __getitem__(self, at: int, /):  # type: ignore[no-untyped-def]  # the schema knows
+        ...
 
 
 def fixed(run: Run) -> Row:
@@ -121,7 +128,7 @@ def _bytes(raw: msgspec.Raw | None) -> bytes | None:
 
 
 # mypy cannot know the types of columns; the schema holds them (STRICT tables, PostgreSQL's own types).
-def read(row: Sequence) -> Run:  # type: ignore[type-arg]
+def read(row: Cells) -> Run:
     """The head from a row of select_heads.sql: the columns of `fixed`, then of `moving`."""
     return Run(
         id=row[0],
@@ -173,15 +180,18 @@ def read(row: Sequence) -> Run:  # type: ignore[type-arg]
     )
 
 
-HEAD_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, submitted_by, session_id, agent,
+FIXED_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, submitted_by, session_id, agent,
     queue, priority_s, parent_id, forked_from, schedule_id, retry_max_attempts, retry_backoff_s,
-    webhook_url, idempotency_key, idempotency_session, idempotency_hash, metadata,
-    state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
-    lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
+    webhook_url, idempotency_key, idempotency_session, idempotency_hash, metadata"""
+"""The order of `fixed`."""
+
+MOVING_COLUMNS = """state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at,
+    worker_id, lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
     model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting,
     lanes"""
+"""The order of `moving`."""
+
+HEAD_COLUMNS = f"{FIXED_COLUMNS}, {MOVING_COLUMNS}"
 """The order that `read` expects; `:head` in a query stands for it."""
 
 HEAD_WIDTH = HEAD_COLUMNS.count(",") + 1
-
-__all__ = ["HEAD_COLUMNS", "HEAD_WIDTH", "Value", "body", "claimed", "fixed", "moving", "read", "succeeded"]

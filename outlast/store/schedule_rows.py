@@ -1,9 +1,8 @@
 """A schedule as a row and back, in the same columns and order for both stores. Nothing is validated on read."""
 
-from collections.abc import Sequence
-
 from outlast.schedules import Missed, Schedule
 from outlast.store.queries import Row
+from outlast.store.rows import Cells
 
 SCHEDULE_COLUMNS = """id, tenant, name, cron, timezone, missed, run, paused, created_at, created_by, revision,
     next_fire_at, last_fire_at, last_run_id, last_error"""
@@ -32,7 +31,7 @@ def row(schedule: Schedule) -> Row:
 
 
 # mypy cannot know the types of columns; the schema holds them.
-def read(found: Sequence) -> Schedule:  # type: ignore[type-arg]
+def read(found: Cells) -> Schedule:
     """The schedule from a row of `SCHEDULE_COLUMNS`."""
     return Schedule(
         id=found[0],

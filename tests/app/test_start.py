@@ -63,11 +63,12 @@ def test_a_door_that_only_this_machine_finds_needs_no_key(tmp_path: Path, host: 
     assert "file cannot be used" in ended.stderr
 
 
-def test_a_store_that_is_not_there_yet_is_not_silently_another(tmp_path: Path) -> None:
-    ended = _serve(tmp_path, OUTLAST_DATABASE_URL="postgresql://localhost/outlast")
+def test_a_database_that_is_away_is_not_silently_another_store(tmp_path: Path) -> None:
+    ended = _serve(tmp_path, OUTLAST_DATABASE_URL=f"postgresql://me:secret@127.0.0.1:{free_port()}/outlast")
 
-    assert ended.returncode == 2
-    assert "no PostgreSQL store" in ended.stderr
+    assert ended.returncode == 1
+    assert "The database at 127.0.0.1/outlast cannot be reached" in ended.stderr
+    assert "secret" not in ended.stderr
 
 
 def test_runs_that_cannot_be_opened_are_named(tmp_path: Path) -> None:

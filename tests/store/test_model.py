@@ -11,18 +11,25 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
-from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import IdempotencyConflict, OutlastError
 from outlast.runs import Draft, EventKind, RunError, RunStatus
 from outlast.store.lanes import Limits
 from outlast.store.protocol import Page, RunFilter
-from outlast.store.sqlite import SqliteStore
 from outlast.transitions import Cause
-from tests import invariants
+from tests.postgres import Postgres
 from tests.runs_factory import ME, claim, new_run
+from tests.store.conftest import BOTH, Either
 from tests.store.lane_model import AGENT_LIMIT, SESSION_LIMIT, TENANT_LIMIT, LaneModel
 
 T = TypeVar("T")
@@ -36,11 +43,15 @@ class StoreMachine(RuleBasedStateMachine):
     runs = Bundle("runs")
     held = Bundle("held")
 
+    server: Postgres | None = None
+    """Null for SQLite."""
+
     def __init__(self) -> None:
         super().__init__()
         self._folder = Path(tempfile.mkdtemp())
         self._runner = asyncio.Runner()
-        self._clock = FakeClock()
+        self._kept = Either(self._folder, self.server)
+        self._clock = self._kept.clock
         self._workers = 1
         self._open()
         self.status: dict[str, RunStatus] = {}
@@ -52,16 +63,18 @@ class StoreMachine(RuleBasedStateMachine):
         return self._runner.run(work)
 
     def _open(self) -> None:
-        self._store = SqliteStore(self._folder, self._clock)
+        self._store = self._kept.make()
         self._run(self._store.open())
         limits = Limits(SESSION_LIMIT, TENANT_LIMIT, {"x": AGENT_LIMIT})
         self._engine = Engine(self._store, self._clock, limits)
 
     def teardown(self) -> None:
         self._run(self._store.close())
+        self._run(self._kept.check())
         self._runner.close()
-        invariants.check(self._store.path)
         shutil.rmtree(self._folder)
+        if self.server is not None:
+            self.server.drop(self._kept.url or "")
 
     @rule(
         target=runs,
@@ -186,6 +199,8 @@ class StoreMachine(RuleBasedStateMachine):
             0.001
         )  # ids made after a restart sort after those from before, if time has passed
         self._open()
+        if self.server is not None:
+            self._clock.advance(31)  # others may share the store: a lease lasts as long as it was given
         self._lose_all()
 
     def _lose_all(self) -> None:
@@ -208,10 +223,16 @@ class StoreMachine(RuleBasedStateMachine):
         assert {status: n for status, n in counts.items() if n} == Counter(self.status.values())
 
 
-StoreMachine.TestCase.settings = settings(
+@pytest.mark.parametrize("kind", BOTH)
+def test_random_histories_leave_what_the_model_says(kind: str, request: pytest.FixtureRequest) -> None:
+    StoreMachine.server = request.getfixturevalue("postgres") if kind == "postgres" else None
+
+    run_state_machine_as_test(StoreMachine, settings=SETTINGS)
+
+
+SETTINGS = settings(
     max_examples=20,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestStoreMachine = StoreMachine.TestCase

@@ -26,6 +26,7 @@ from outlast.transitions import Claim, Succeed
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
 T = TypeVar("T")
+STORES = ("sqlite",)
 
 
 async def test_a_second_owner_is_refused_with_the_way_out(store: SqliteStore, clock: FakeClock) -> None:

@@ -13,16 +13,14 @@ from outlast.errors import OutlastError
 from outlast.runs import Body, Notice, Run
 from outlast.store import rows
 from outlast.store.lanes import Limits
+from outlast.store.ops import LOST_KEPT_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.plan import KeyPlace, Plan, key_places
 from outlast.store.protocol import Claimed, Offer, Submit, Turn
 from outlast.store.queries import Row, query, statements
 from outlast.store.sqlite.lanes import LaneRows
-from outlast.store.sqlite.ops import PACKAGE, Answer, Apply, LimitSession, Op, Reap, Recover, names
+from outlast.store.sqlite.ops import PACKAGE, Answer, Op, names
 from outlast.store.sqlite.turn import turn
 from outlast.transitions import Cause, Claim, Command, Due, Lose, Succeed, Transition
-
-LOST_KEPT_MS = 24 * 3600 * 1000
-"""How long a lost worker is remembered: for as long as it might come back and ask."""
 
 Heads = dict[str, Run]
 

@@ -8,9 +8,10 @@ import msgspec
 from outlast.runs import Run
 from outlast.store import rows
 from outlast.store.lanes import LaneKey, LaneRow, Lanes, Limits, Remains, SessionKey, session_lane
+from outlast.store.ops import LimitSession, Reap
 from outlast.store.plan import Plan
 from outlast.store.queries import Row, query, statements
-from outlast.store.sqlite.ops import PACKAGE, LimitSession, Op, Reap
+from outlast.store.sqlite.ops import PACKAGE, Op
 
 _places = msgspec.json.Decoder(tuple[str, ...]).decode
 

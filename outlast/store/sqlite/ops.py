@@ -7,44 +7,13 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from outlast.runs import Body, Json, Notice
-from outlast.store.lanes import SessionKey
+from outlast.store.ops import NOTICE_CLAIM_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.protocol import RECEIVER_SHARE, Delivery, Offer, Submit, Turn
 from outlast.store.queries import Value, query
-from outlast.transitions import Command
 
 PACKAGE = "outlast.store.sqlite"
-NOTICE_CLAIM_MS = 60_000
-"""A notice that was claimed and not settled in this time is due again."""
 
 Answer = object
-
-
-class Apply(msgspec.Struct, frozen=True):
-    """One command for one run."""
-
-    run_id: str
-    command: Command
-    tenant: str | None
-
-
-class Recover(msgspec.Struct, frozen=True):
-    """Requeue what lost its worker; ready what is due; use room in lanes."""
-
-    is_first: bool = False
-    """Since the start: the limits in force may be others than before."""
-
-
-class Reap(msgspec.Struct, frozen=True):
-    """Nothing of this attempt is left."""
-
-    attempt_id: str
-
-
-class LimitSession(msgspec.Struct, frozen=True):
-    """Give a session a limit of its own, or none."""
-
-    key: SessionKey
-    max_running: int | None
 
 
 Do = Callable[[sqlite3.Connection, int], Answer]

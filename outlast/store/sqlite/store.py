@@ -18,6 +18,7 @@ from outlast.errors import ConfigError, StoreOwned, StoreUnavailable
 from outlast.runs import Json
 from outlast.store.lanes import NO_LIMITS
 from outlast.store.migrate import CODE_VERSION, pending
+from outlast.store.ops import Apply, LimitSession, Reap, Recover
 from outlast.store.protocol import (
     Claimed,
     Delivery,
@@ -32,10 +33,6 @@ from outlast.store.protocol import (
 from outlast.store.queries import load_queries, query
 from outlast.store.sqlite.ops import (
     PACKAGE,
-    Apply,
-    LimitSession,
-    Reap,
-    Recover,
     beat,
     claim_notices,
     put_blob,

@@ -5,10 +5,10 @@ A little at a time, inside the commits that are made anyway, so that no write ev
 
 import sqlite3
 
+from outlast.store.ops import YOUNG_MS
 from outlast.store.queries import query
 from outlast.store.sqlite.ops import PACKAGE
 
-YOUNG_MS = 3600 * 1000
 PAGES = 64
 """Free pages given back to the file system in one go (256 KiB)."""
 

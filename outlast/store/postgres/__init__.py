@@ -1,0 +1,5 @@
+"""The store that many processes share: PostgreSQL 14 or newer, through asyncpg (`pip install outlast[postgres]`)."""
+
+from outlast.store.postgres.store import PostgresStore
+
+__all__ = ["PostgresStore"]

@@ -1,0 +1,3 @@
+SELECT count(*)
+FROM outlast.schedules
+WHERE tenant = $1

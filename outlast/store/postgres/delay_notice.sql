@@ -1,0 +1,3 @@
+UPDATE outlast.outbox
+SET due_at = $2
+WHERE id = $1

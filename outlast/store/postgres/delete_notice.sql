@@ -1,0 +1,2 @@
+DELETE FROM outlast.outbox
+WHERE id = $1

@@ -1,0 +1,2 @@
+DELETE FROM outlast.remains
+WHERE attempt_id = ANY($1::text[])

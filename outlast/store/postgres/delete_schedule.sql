@@ -1,0 +1,2 @@
+DELETE FROM outlast.schedules
+WHERE id = $1

@@ -1,0 +1,5 @@
+SELECT :schedule
+FROM outlast.schedules
+WHERE tenant = $1
+ORDER BY id DESC
+LIMIT $2 OFFSET $3

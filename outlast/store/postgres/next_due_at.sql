@@ -1,0 +1,3 @@
+SELECT min(due_at)
+FROM outlast.runs
+WHERE due_at IS NOT NULL

@@ -1,0 +1,2 @@
+DELETE FROM outlast.workers
+WHERE id = $1

@@ -1,0 +1,4 @@
+SELECT bytes
+FROM outlast.blobs
+WHERE tenant = $1
+  AND hash = $2

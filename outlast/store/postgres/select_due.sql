@@ -1,0 +1,6 @@
+SELECT :head
+FROM outlast.runs
+WHERE due_at <= $1
+ORDER BY due_at
+LIMIT 1000
+FOR UPDATE SKIP LOCKED

@@ -1,0 +1,3 @@
+SELECT :head
+FROM outlast.runs
+WHERE id = ANY($1::text[])

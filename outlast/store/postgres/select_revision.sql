@@ -1,0 +1,4 @@
+SELECT revision
+FROM outlast.schedules
+WHERE id = $1
+FOR UPDATE

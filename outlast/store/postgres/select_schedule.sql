@@ -1,0 +1,3 @@
+SELECT :schedule
+FROM outlast.schedules
+WHERE id = $1

@@ -1,0 +1,3 @@
+SELECT id, seq
+FROM outlast.runs
+WHERE id = ANY($1::text[])
