@@ -24,6 +24,7 @@ _OF_RUNS = {
     "delete": "Remove a finished run and all that belongs to it.",
 }
 _OTHERS = {
+    "schedules": "Runs that come again and again.",
     "serve": "Start the server.",
     "worker": "Carry out runs, without an API.",
     "demo": "Watch a real model answer a run, on this machine.",

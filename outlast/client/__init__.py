@@ -13,7 +13,9 @@ with Client() as outlast:
 from typing import TYPE_CHECKING
 
 from outlast.client.blocking import Client
+from outlast.client.calls import Task
 from outlast.client.errors import (
+    AnsweredError,
     ClientError,
     Conflict,
     Invalid,
@@ -28,13 +30,25 @@ from outlast.client.errors import (
     Unreachable,
     WaitTimedOut,
 )
-from outlast.client.models import Accepted, Cancelled, Event, Page, Progress, Result, Run, Usage
+from outlast.client.models import (
+    Accepted,
+    Cancelled,
+    Event,
+    Page,
+    Progress,
+    Result,
+    Run,
+    Schedule,
+    SchedulePage,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from outlast.client.asynchronous import AsyncClient
 
 __all__ = [
     "Accepted",
+    "AnsweredError",
     "AsyncClient",
     "Cancelled",
     "Client",
@@ -52,7 +66,10 @@ __all__ = [
     "RunActive",
     "RunFinished",
     "RunNotSucceeded",
+    "Schedule",
+    "SchedulePage",
     "ServerError",
+    "Task",
     "Unauthorized",
     "Unreachable",
     "Usage",

@@ -1,17 +1,28 @@
 """The client for asyncio code: the same verbs as `Client`, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from outlast.client import calls, connection
-from outlast.client.errors import ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
-from outlast.client.models import Accepted, Cancelled, Event, Page, Result, Run, Status
+from outlast.client import calls, connection, schedule_calls
+from outlast.client.errors import AnsweredError, ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
+from outlast.client.models import (
+    Accepted,
+    Cancelled,
+    Event,
+    Page,
+    Result,
+    Run,
+    Schedule,
+    SchedulePage,
+    Status,
+)
 from outlast.client.pace import END_PAUSE_S, Polls, Retry
+from outlast.client.schedule_calls import Changes, Times
 from outlast.client.sse import NO_CONTENT, Reader
 
 _T = TypeVar("_T")
@@ -55,6 +66,10 @@ class AsyncClient:
     async def submit(self, prompt: str, **options: Unpack[calls.Options]) -> Accepted:
         """Hand in a run. When this returns, the run is on the server's disk, and there only once."""
         return await self._send(calls.submit(prompt, options))
+
+    async def submit_many(self, tasks: Iterable[calls.Task]) -> list[Accepted | AnsweredError]:
+        """Hand in up to 1,000 runs at once: each is accepted, or is the error that its submit would have raised."""
+        return await self._send(calls.submit_many(tasks))
 
     async def get(self, run_id: str) -> Run:
         """Where the run is now."""
@@ -145,6 +160,44 @@ class AsyncClient:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""
         try:
             await self._send(calls.delete(run_id))
+        except NotFound as error:
+            if not error.after_retry:
+                raise
+
+    async def create_schedule(
+        self, name: str, cron: str, run: Mapping[str, object], **more: Unpack[Times]
+    ) -> Schedule:
+        """Have a run submitted again and again. Not retried: if no answer comes, look whether it was made."""
+        return await self._send(schedule_calls.create({"name": name, "cron": cron, "run": run, **more}), 0.0)
+
+    async def list_schedules(self, *, page: int = 1, page_size: int = 20) -> SchedulePage:
+        """One page of the schedules, newest first."""
+        return await self._send(schedule_calls.listed(page, page_size))
+
+    async def get_schedule(self, schedule_id: str) -> Schedule:
+        """What the schedule does, and when it fires next."""
+        return await self._send(schedule_calls.get(schedule_id))
+
+    async def change_schedule(self, schedule_id: str, **changes: Unpack[Changes]) -> Schedule:
+        """Change what is named; the rest stays."""
+        return await self._send(schedule_calls.change(schedule_id, changes))
+
+    async def pause_schedule(self, schedule_id: str) -> Schedule:
+        """Let it fire no more until it is resumed."""
+        return await self._send(schedule_calls.pause(schedule_id))
+
+    async def resume_schedule(self, schedule_id: str) -> Schedule:
+        """Let it fire again, next as seen from now."""
+        return await self._send(schedule_calls.resume(schedule_id))
+
+    async def trigger_schedule(self, schedule_id: str) -> Accepted:
+        """Have its run made now, once."""
+        return await self._send(schedule_calls.trigger(schedule_id))
+
+    async def delete_schedule(self, schedule_id: str) -> None:
+        """Forget the schedule; the runs it has made stay."""
+        try:
+            await self._send(schedule_calls.delete(schedule_id))
         except NotFound as error:
             if not error.after_retry:
                 raise

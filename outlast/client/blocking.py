@@ -1,16 +1,27 @@
 """The client for ordinary, blocking code."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from outlast.client import calls, connection
-from outlast.client.errors import ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
-from outlast.client.models import Accepted, Cancelled, Event, Page, Result, Run, Status
+from outlast.client import calls, connection, schedule_calls
+from outlast.client.errors import AnsweredError, ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
+from outlast.client.models import (
+    Accepted,
+    Cancelled,
+    Event,
+    Page,
+    Result,
+    Run,
+    Schedule,
+    SchedulePage,
+    Status,
+)
 from outlast.client.pace import END_PAUSE_S, Polls, Retry
+from outlast.client.schedule_calls import Changes, Times
 from outlast.client.sse import NO_CONTENT, Reader
 
 _T = TypeVar("_T")
@@ -54,6 +65,10 @@ class Client:
     def submit(self, prompt: str, **options: Unpack[calls.Options]) -> Accepted:
         """Hand in a run. When this returns, the run is on the server's disk, and there only once."""
         return self._send(calls.submit(prompt, options))
+
+    def submit_many(self, tasks: Iterable[calls.Task]) -> list[Accepted | AnsweredError]:
+        """Hand in up to 1,000 runs at once: each is accepted, or is the error that its submit would have raised."""
+        return self._send(calls.submit_many(tasks))
 
     def get(self, run_id: str) -> Run:
         """Where the run is now."""
@@ -136,6 +151,44 @@ class Client:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""
         try:
             self._send(calls.delete(run_id))
+        except NotFound as error:
+            if not error.after_retry:
+                raise
+
+    def create_schedule(
+        self, name: str, cron: str, run: Mapping[str, object], **more: Unpack[Times]
+    ) -> Schedule:
+        """Have a run submitted again and again. Not retried: if no answer comes, look whether it was made."""
+        return self._send(schedule_calls.create({"name": name, "cron": cron, "run": run, **more}), 0.0)
+
+    def list_schedules(self, *, page: int = 1, page_size: int = 20) -> SchedulePage:
+        """One page of the schedules, newest first."""
+        return self._send(schedule_calls.listed(page, page_size))
+
+    def get_schedule(self, schedule_id: str) -> Schedule:
+        """What the schedule does, and when it fires next."""
+        return self._send(schedule_calls.get(schedule_id))
+
+    def change_schedule(self, schedule_id: str, **changes: Unpack[Changes]) -> Schedule:
+        """Change what is named; the rest stays."""
+        return self._send(schedule_calls.change(schedule_id, changes))
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        """Let it fire no more until it is resumed."""
+        return self._send(schedule_calls.pause(schedule_id))
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        """Let it fire again, next as seen from now."""
+        return self._send(schedule_calls.resume(schedule_id))
+
+    def trigger_schedule(self, schedule_id: str) -> Accepted:
+        """Have its run made now, once."""
+        return self._send(schedule_calls.trigger(schedule_id))
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Forget the schedule; the runs it has made stay."""
+        try:
+            self._send(schedule_calls.delete(schedule_id))
         except NotFound as error:
             if not error.after_retry:
                 raise

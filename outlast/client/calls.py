@@ -1,8 +1,10 @@
 """Each request the client makes and how its answer is read; sending it is left to the two clients."""
 
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Generic, Literal, TypedDict, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Generic, Literal, Required, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -41,6 +43,16 @@ class Options(TypedDict, total=False):
     """`max_attempts` and `backoff_s`, for when the agent itself fails."""
     idempotency_key: str | None
     idempotency_scope: Literal["none", "session", "global"] | None
+    run_at: datetime | str | None
+    """Not before this time, with its zone."""
+    delay: float | None
+    """Not before so many seconds from now."""
+
+
+class Task(Options):
+    """One of several runs that are submitted together."""
+
+    prompt: Required[str]
 
 
 class Call(msgspec.Struct, Generic[_T], frozen=True):
@@ -60,22 +72,45 @@ def submit(prompt: str, options: Options) -> Call[Accepted]:
     """A submit always carries an idempotency key: one made here, if the caller has none, makes a retry safe."""
     body = {"prompt": prompt, **{name: value for name, value in options.items() if value is not None}}
     key = options.get("idempotency_key")
-    reads: Callable[[httpx.Response], Accepted] = _accepted
+    answer: Callable[[httpx.Response], Accepted] = _accepted
     if key is None or options.get("idempotency_scope") == "none":
-        key, reads = f"client-{uuid.uuid4().hex}", _reads(Accepted)
+        key, answer = f"client-{uuid.uuid4().hex}", reads(Accepted)
     headers = {"Content-Type": "application/json"}
     if key.isascii() and key.isprintable():
         headers["Idempotency-Key"] = key
-    return Call("POST", "/api/v1/runs", reads, headers=headers, content=msgspec.json.encode(body))
+    return Call("POST", "/api/v1/runs", answer, headers=headers, content=msgspec.json.encode(body))
+
+
+def submit_many(tasks: Iterable[Task]) -> Call[list[Accepted | AnsweredError]]:
+    """Each task has a key, as a submit alone has: its own, or one made here."""
+    given = list(tasks)
+    runs = [{name: value for name, value in _keyed(task).items() if value is not None} for task in given]
+    return Call(
+        "POST",
+        "/api/v1/runs/batch",
+        decodes(partial(_outcomes, [_has_key(task) for task in given])),
+        headers={"Content-Type": "application/json"},
+        content=msgspec.json.encode({"runs": runs}),
+    )
+
+
+def _has_key(task: Task) -> bool:
+    return task.get("idempotency_key") is not None and task.get("idempotency_scope") != "none"
+
+
+def _keyed(task: Task) -> dict[str, object]:
+    if _has_key(task):
+        return dict(task)
+    return {**task, "idempotency_key": f"client-{uuid.uuid4().hex}", "idempotency_scope": None}
 
 
 def get(run_id: str, wait_s: float = 0.0) -> Call[Run]:
     params = {"wait": f"{wait_s:g}"} if wait_s else {}
-    return Call("GET", _path(run_id), _reads(Run), params, patience_s=wait_s)
+    return Call("GET", _path(run_id), reads(Run), params, patience_s=wait_s)
 
 
 def result(run_id: str) -> Call[Result]:
-    return Call("GET", _path(run_id, "/result"), _reads(Result))
+    return Call("GET", _path(run_id, "/result"), reads(Result))
 
 
 def raw_result(run_id: str) -> Call[bytes]:
@@ -90,7 +125,7 @@ def with_result(answer: Result, raw: bytes) -> Result:
 
 
 def cancel(run_id: str) -> Call[Cancelled]:
-    return Call("POST", _path(run_id, "/cancel"), _reads(Cancelled))
+    return Call("POST", _path(run_id, "/cancel"), reads(Cancelled))
 
 
 def delete(run_id: str) -> Call[None]:
@@ -112,7 +147,7 @@ def list_runs(
         "cursor": cursor,
     }
     params = {name: value for name, value in asked.items() if value is not None}
-    return Call("GET", "/api/v1/runs", _decodes(read_page), params)
+    return Call("GET", "/api/v1/runs", decodes(read_page), params)
 
 
 def stream(run_id: str, last_id: int, *, tokens: bool) -> Call[None]:
@@ -132,6 +167,7 @@ def raise_for_error(response: httpx.Response) -> None:
 
 
 class _Problem(msgspec.Struct):
+    status: int = 0
     detail: str = ""
     code: str = ""
     job_id: str | None = None
@@ -150,16 +186,42 @@ def _error(response: httpx.Response) -> AnsweredError:
     )
 
 
+class _Results(msgspec.Struct):
+    results: list[msgspec.Raw]
+
+
+def _outcomes(has_key: Sequence[bool], body: bytes) -> list[Accepted | AnsweredError]:
+    results = msgspec.json.decode(body, type=_Results).results
+    return [_outcome(bytes(result), has_key=has) for result, has in zip(results, has_key, strict=False)]
+
+
+def _outcome(body: bytes, *, has_key: bool) -> Accepted | AnsweredError:
+    """One that was replayed under a key made here is new to the caller: the answer to the first try was lost."""
+    if "code" not in msgspec.json.decode(body, type=dict[str, msgspec.Raw]):
+        replayed = has_key and msgspec.json.decode(body, type=_Replayed).replayed
+        return msgspec.structs.replace(read(body, Accepted), replayed=replayed)
+    problem = msgspec.json.decode(body, type=_Problem)
+    kind = class_for(problem.status, problem.code)
+    return kind(problem.detail, status=problem.status, code=problem.code, job_id=problem.job_id)
+
+
+class _Replayed(msgspec.Struct):
+    replayed: bool = False
+
+
 def _retry_after(response: httpx.Response) -> float:
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isdigit() else 0.0
 
 
-def _reads(kind: type[_A]) -> Callable[[httpx.Response], _A]:
-    return _decodes(lambda body: read(body, kind))
+def reads(kind: type[_A]) -> Callable[[httpx.Response], _A]:
+    """Read an answer of this kind, or raise the error that stands there instead."""
+    return decodes(lambda body: read(body, kind))
 
 
-def _decodes(decode: Callable[[bytes], _T]) -> Callable[[httpx.Response], _T]:
+def decodes(decode: Callable[[bytes], _T]) -> Callable[[httpx.Response], _T]:
+    """Read an answer with this function, or raise the error that stands there instead."""
+
     def reads(response: httpx.Response) -> _T:
         raise_for_error(response)
         try:
@@ -177,7 +239,7 @@ def _content(response: httpx.Response) -> bytes:
 
 
 def _accepted(response: httpx.Response) -> Accepted:
-    accepted = _reads(Accepted)(response)
+    accepted = reads(Accepted)(response)
     replayed = response.headers.get("Idempotency-Replayed") == "true"
     return msgspec.structs.replace(accepted, replayed=replayed)
 

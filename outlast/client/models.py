@@ -57,8 +57,11 @@ class Run(Answer, frozen=True, kw_only=True):
     completed_at: datetime | None = None
     duration_seconds: float | None = None
     """Time of execution, once it has ended; waiting in the queue does not count."""
+    run_at: datetime | None = None
+    """When a queued run may start at the earliest."""
     session_id: str | None = None
     agent: str | None = None
+    schedule_id: str | None = None
     error: str | None = None
     error_code: str | None = None
     retry_after: float | None = None
@@ -110,6 +113,34 @@ class Page(Answer, frozen=True, kw_only=True):
     total_is_lower_bound: bool = False
 
 
+class Schedule(Answer, frozen=True, kw_only=True):
+    """A run that comes again and again."""
+
+    schedule_id: str
+    name: str
+    cron: str
+    timezone: str
+    missed: str
+    paused: bool
+    run: dict[str, object]
+    """What each fire submits."""
+    created_at: datetime
+    next_fire_at: datetime | None = None
+    last_fire_at: datetime | None = None
+    last_run_id: str | None = None
+    last_error: str | None = None
+    """Why the last fire made no run."""
+
+
+class SchedulePage(Answer, frozen=True, kw_only=True):
+    """Some of the schedules, newest first."""
+
+    schedules: tuple[Schedule, ...]
+    total: int
+    page: int | None = None
+    page_size: int | None = None
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a run. Numbered events are durable; token deltas have no number and may be lost."""
 
@@ -138,3 +169,14 @@ def read_page(body: bytes) -> Page:
     """Decode a page; its runs keep their text too."""
     jobs = msgspec.json.decode(body, type=_Jobs).jobs
     return msgspec.structs.replace(read(body, Page), jobs=tuple(read(bytes(job), Run) for job in jobs))
+
+
+class _Schedules(msgspec.Struct):
+    schedules: list[msgspec.Raw]
+
+
+def read_schedules(body: bytes) -> SchedulePage:
+    """Decode a page; its schedules keep their text too."""
+    found = msgspec.json.decode(body, type=_Schedules).schedules
+    schedules = tuple(read(bytes(one), Schedule) for one in found)
+    return msgspec.structs.replace(read(body, SchedulePage), schedules=schedules)

@@ -51,6 +51,7 @@ def _not_blank(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 
 
 run_id = click.argument("run_id", metavar="RUN_ID", callback=_not_blank)
+schedule_id = click.argument("schedule_id", metavar="SCHEDULE_ID", callback=_not_blank)
 wait_timeout = click.option(
     "--wait-timeout",
     type=click.FloatRange(min=0),

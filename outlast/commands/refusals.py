@@ -45,6 +45,8 @@ def _way_out(error: ClientError) -> str | None:
             return "Start a server with `outlast serve`, or name another with --api-url or OUTLAST_URL."
         case Unauthorized():
             return "Set OUTLAST_API_KEY to a key that this server accepts."
+        case NotFound() if error.code == "schedule_not_found":
+            return "`outlast schedules list` shows the schedules there are."
         case NotFound():
             return "`outlast list` shows the runs there are."
         case RunActive():

@@ -53,23 +53,39 @@ def progress(of: Progress) -> str:
 
 def run(shown: Run) -> None:
     """Print where a run is, one thing a line."""
-    pairs = [
-        ("Run", shown.job_id),
-        ("Status", status(shown.status) + _waiting(shown)),
-        ("Progress", progress(shown.progress)),
-        ("Attempt", str(shown.attempt) if (shown.attempt or 0) > 1 else ""),
-        ("Error", _error(shown)),
-        ("Session", plain(shown.session_id or "")),
-        ("Framework", _framework(shown)),
-        ("Created", moment(shown.created_at)),
-        ("Started", moment(shown.started_at)),
-        ("Completed", moment(shown.completed_at)),
-        ("Duration", f"{shown.duration_seconds:.1f}s" if shown.duration_seconds is not None else ""),
-        ("Model", _usage(shown)),
-    ]
-    for name, words in pairs:
+    pairs(
+        [
+            ("Run", shown.job_id),
+            ("Status", status(shown.status) + _waiting(shown)),
+            ("Progress", progress(shown.progress)),
+            ("Starts", moment(shown.run_at)),
+            ("Attempt", str(shown.attempt) if (shown.attempt or 0) > 1 else ""),
+            ("Error", _error(shown)),
+            ("Schedule", shown.schedule_id or ""),
+            ("Session", plain(shown.session_id or "")),
+            ("Framework", _framework(shown)),
+            ("Created", moment(shown.created_at)),
+            ("Started", moment(shown.started_at)),
+            ("Completed", moment(shown.completed_at)),
+            ("Duration", f"{shown.duration_seconds:.1f}s" if shown.duration_seconds is not None else ""),
+            ("Model", _usage(shown)),
+        ]
+    )
+
+
+def pairs(of: Iterable[tuple[str, str]]) -> None:
+    """Print names and their words, one a line; names without words are left out."""
+    for name, words in of:
         if words:
             click.echo(f"{name + ':':<11}{words}")
+
+
+def columns(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below a heading, as wide as the widest."""
+    shown = [heading, *rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(heading))]
+    for row in shown:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def table(runs: Iterable[Run]) -> None:

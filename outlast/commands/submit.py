@@ -68,6 +68,12 @@ def _file_text(_ctx: click.Context, _param: click.Parameter, path: str | None) -
     metavar="SECONDS",
     help="Time of execution. [default: the server's]",
 )
+@click.option(
+    "--delay", type=click.FloatRange(min=0), metavar="SECONDS", help="Start it not before so long from now."
+)
+@click.option("--run-at", metavar="TIME", help="Start it not before this time: 2026-12-24T18:00:00+01:00.")
+@click.option("--queue", metavar="NAME", help="Only workers that serve this queue take it.")
+@click.option("--priority", type=int, metavar="SECONDS", help="A head start in the queue.")
 @click.option("--session-id", metavar="ID", help="Groups runs that belong together.")
 @click.option("--webhook-url", metavar="URL", help="Called when the run has ended.")
 @click.option(
@@ -109,6 +115,10 @@ def command(
     config: JsonObject | None,
     framework: str | None,
     timeout: int | None,
+    delay: float | None,
+    run_at: str | None,
+    queue: str | None,
+    priority: int | None,
     session_id: str | None,
     webhook_url: str | None,
     idempotency_key: str | None,
@@ -136,6 +146,10 @@ def command(
         config=config,
         framework=framework,
         timeout=timeout,
+        delay=delay,
+        run_at=run_at,
+        queue=queue,
+        priority=priority,
         session_id=session_id,
         webhook_url=webhook_url,
         idempotency_key=idempotency_key,
