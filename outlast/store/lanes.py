@@ -52,13 +52,14 @@ class Limits(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
-        """The operator's."""
+        """The operator's; `NO_LIMITS` itself if there are none."""
         agents = {name: agent.max_running for name, agent in settings.agents.items()}
-        return cls(
+        limits = cls(
             settings.session_concurrency,
             settings.tenant_concurrency,
             {name: limit for name, limit in agents.items() if limit is not None},
         )
+        return NO_LIMITS if limits == NO_LIMITS else limits
 
 
 NO_LIMITS = Limits()
@@ -140,7 +141,7 @@ class Lanes:
     def kinds(self, run: Run) -> str:
         """Which kinds of lane a run that is submitted now belongs to, for `Run.lanes`."""
         limits = self._limits
-        if run.session_id is None and limits.tenant is None and run.agent not in limits.agents:
+        if limits is NO_LIMITS and not self._own:
             return ""
         session = run.session_id is not None and self._of_session((run.tenant, run.session_id)) is not None
         found = (session and "session", run.agent in limits.agents and "agent", limits.tenant and "tenant")
@@ -167,6 +168,8 @@ class Lanes:
 
     def missing_of_new(self, runs: Iterable[Run]) -> set[LaneKey]:
         """The same for runs that are being submitted."""
+        if self._limits is NO_LIMITS and not self._own:
+            return set()
         return self.missing(key for run in runs for key in _keys(self.kinds(run), run))
 
     def missing(self, keys: Iterable[LaneKey]) -> set[LaneKey]:

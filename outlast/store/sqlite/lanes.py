@@ -82,7 +82,7 @@ class LaneRows:
 
     def _own(self, runs: Iterable[Run]) -> dict[SessionKey, int]:
         asked = {(run.tenant, run.session_id) for run in runs if run.session_id is not None}
-        if not asked:
+        if not asked or not self._db.execute(query(PACKAGE, "has_session_limits")).fetchone()[0]:
             return {}
         sessions = msgspec.json.encode(list(asked)).decode()
         found = self._db.execute(query(PACKAGE, "select_session_limits"), (sessions,))
