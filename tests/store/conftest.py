@@ -1,8 +1,11 @@
 """Both stores in turn, for the tests of this folder; a module whose tests are about one names it in `STORES`."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from outlast.clock import FakeClock
@@ -34,6 +37,17 @@ class Either:
     def make(self) -> Store:
         """A store on what is kept; after the one before it was closed."""
         return SqliteStore(self.path, self.clock) if self.url is None else PostgresStore(self.url)
+
+    async def execute(self, *statements: str) -> None:
+        """Do what no verb does, behind the store's back."""
+        if self.url is not None:
+            link = await asyncpg.connect(self.url, server_settings={"search_path": "outlast"})
+            await link.execute(";".join(statements))
+            await link.close()
+        else:
+            with closing(sqlite3.connect(self.path / "outlast.db")) as database, database:
+                for statement in statements:
+                    database.execute(statement)
 
     async def check(self) -> None:
         """Every promise, of a store that is closed."""

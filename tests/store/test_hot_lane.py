@@ -1,15 +1,16 @@
 """One session with 20,000 runs waiting in it costs nobody else anything, and is itself served in order."""
 
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
+from outlast.store import rows
 from outlast.store.lanes import Limits
-from outlast.store.sqlite import SqliteStore
+from outlast.store.protocol import Store
 from tests.runs_factory import claim, new_run, submit
+from tests.store.conftest import Either
 
 BLOCKED = 20_000
 SAMPLES = 40
@@ -17,7 +18,7 @@ NOISE = 3
 """How many times as long the median may seem to take on a busy machine; a scan of the lane takes a hundred times."""
 
 
-async def test_a_hot_session_starves_nobody(store: SqliteStore, clock: FakeClock) -> None:
+async def test_a_hot_session_starves_nobody(either: Either, store: Store, clock: FakeClock) -> None:
     engine = Engine(store, clock, Limits(session=1))
     first = await submit(engine, new_run(session_id="hot"))
     waiting = await submit(engine, new_run(session_id="hot"))
@@ -25,7 +26,7 @@ async def test_a_hot_session_starves_nobody(store: SqliteStore, clock: FakeClock
     assert hot.run.id == first.id
     quiet = await _timed(lambda: _one_run(engine))
 
-    _multiply(store, waiting.id)
+    await _multiply(either, waiting.id)
 
     busy = await _timed(lambda: _one_run(engine))
     in_line = await _timed(lambda: submit(engine, new_run(session_id="hot")))
@@ -64,21 +65,16 @@ async def _timed(work: Callable[[], Awaitable[object]]) -> float:
     return median(taken)
 
 
-def _multiply(store: SqliteStore, run_id: str) -> None:
+async def _multiply(either: Either, run_id: str) -> None:
     """Have as many runs wait as this one does."""
-    database = sqlite3.connect(store.path)
-    columns = [row[1] for row in database.execute("PRAGMA table_info(runs)") if row[1] != "id"]
-    some = f"WITH RECURSIVE some (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM some WHERE n < {BLOCKED})"
-    copies = "SELECT :id || printf('_%05d', n), {} FROM some, {} WHERE {} = :id"
-    rows = copies.format(", ".join(columns), "runs", "id")
-    events = copies.format("seq, kind, at, attempt_id, data", "events", "run_id")
-    with database:
-        database.execute(f"{some} INSERT INTO runs (id, {', '.join(columns)}) {rows}", {"id": run_id})
-        database.execute(
-            f"{some} INSERT INTO events (run_id, seq, kind, at, attempt_id, data) {events}", {"id": run_id}
-        )
-        database.execute("UPDATE lanes SET waiting = waiting + ? WHERE name = 'session:hot'", (BLOCKED,))
-        database.execute(
-            "UPDATE counters SET n = n + ? WHERE status = 'queued' AND session_id IN ('', 'hot')", (BLOCKED,)
-        )
-    database.close()
+    columns = f"{rows.HEAD_COLUMNS.removeprefix('id, ')}, request"
+    some = f"WITH RECURSIVE extra (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM extra WHERE n < {BLOCKED})"
+    fresh = "id || '_' || substr(CAST(100000 + n AS TEXT), 2)"
+    await either.execute(
+        f"{some} INSERT INTO runs (id, {columns}) SELECT {fresh}, {columns} FROM extra, runs WHERE id = '{run_id}'",
+        "INSERT INTO events (run_id, seq, kind, at, data) SELECT runs.id, events.seq, events.kind, events.at, data "
+        f"FROM runs, events WHERE runs.id LIKE '{run_id}_%' AND events.run_id = '{run_id}'",
+        f"UPDATE lanes SET waiting = waiting + {BLOCKED} WHERE name = 'session:hot'",
+        f"UPDATE counters SET n = n + {BLOCKED} WHERE status = 'queued' AND session_id IN ('', 'hot') "
+        "AND shard = (SELECT min(shard) FROM counters WHERE status = 'queued' AND session_id = 'hot')",
+    )
