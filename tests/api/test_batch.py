@@ -151,3 +151,32 @@ async def test_other_requests_are_answered_while_a_batch_is_read(serve: Serve) -
 
     assert {result["code"] for result in (await batch).json()["results"]} == {"invalid_agent_yaml"}
     assert looks > 5
+
+
+HOSTILE = [
+    b'{"prompt": ' + b"[" * 100_000,
+    b'{"prompt": "x", "metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+    b'{"prompt": "\\ud800"}',
+    b'{"prompt": "x", "timeout": NaN}',
+    b'{"prompt": "x", "delay": 1e400}',
+    b'{"prompt": "x", "timeout": 9223372036854775808}',
+    b'{"prompt": "\xff"}',
+    b'{"prompt": "x", "session_id": "\\u0000"}',
+    b"",
+]
+
+
+@pytest.mark.parametrize("member", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize(
+    ("url", "around"),
+    [(URL, b'{"runs": [%s]}'), ("/api/v1/schedules", b'{"name": "n", "cron": "* * * * *", "run": %s}')],
+)
+async def test_hostile_members_are_refused_and_break_nothing(
+    served: Served, engine: Engine, url: str, around: bytes, member: bytes
+) -> None:
+    answer = await served.http.post(
+        url, content=around % member, headers={"content-type": "application/json"}
+    )
+
+    assert answer.status_code in (207, 422), answer.text
+    assert await _total(engine) == 0
