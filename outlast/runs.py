@@ -287,6 +287,10 @@ class AttemptEnd(StrEnum):
     WAITING = "waiting"
 
 
+TAKEN = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST, AttemptEnd.WAITING})
+"""How an attempt ends when others take the run from it, or it lets go of it."""
+
+
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try at a run that has ended, by one worker, under one lease. Its random id was the fence.
 

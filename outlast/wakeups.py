@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from outlast.runs import AttemptEnd, Event, Run, RunState
+from outlast.runs import TAKEN, Event, Run, RunState
 from outlast.store.protocol import Rung
 from outlast.transitions import Transition
 
@@ -166,7 +166,7 @@ class Wakeups:
                 self.work.ring()
             if transition.notice is not None:
                 self.outbox.ring()
-            if transition.attempt is not None and transition.attempt.end in _TAKEN:
+            if transition.attempt is not None and transition.attempt.end in TAKEN:
                 self._tell_attempt(transition.attempt.id, run)
 
     def rung(self, rungs: Sequence[Rung]) -> None:
@@ -215,6 +215,3 @@ class Wakeups:
         self._untold[attempt_id] = run
         if len(self._untold) > UNTOLD:
             del self._untold[next(iter(self._untold))]
-
-
-_TAKEN = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST, AttemptEnd.WAITING})

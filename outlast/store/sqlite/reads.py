@@ -27,7 +27,9 @@ from outlast.store.protocol import (
     SessionSeen,
 )
 from outlast.store.queries import Value, query
+from outlast.store.sqlite.heads import Heads
 from outlast.store.sqlite.ops import PACKAGE, names
+from outlast.store.sqlite.turns import Turns
 from outlast.workers import WorkerCard, WorkerSeen
 
 WARM_HEADS = 1000
@@ -38,17 +40,15 @@ T = TypeVar("T")
 
 
 class Reads:
-    """The reading half of `SqliteStore`, over the heads that its writer keeps right."""
+    """The reading half of `SqliteStore`."""
 
-    def __init__(self) -> None:
-        self._heads: dict[str, Run] = {}
-
-    def _open_reads(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def _open_reads(self, connect: Callable[[], sqlite3.Connection], turns: Turns) -> None:
+        self._heads = Heads(turns)
         self._reads = connect()
         self._slow_reads = connect()
         self._slow = ThreadPoolExecutor(1, "outlast-reader")
         found = self._reads.execute(_head("select_newest"), (WARM_HEADS,)).fetchall()
-        self._heads.update((row[0], rows.read(row)) for row in reversed(found))
+        self._heads.warm(rows.read(row) for row in reversed(found))
 
     def _close_reads(self) -> None:
         self._slow.shutdown()
@@ -59,9 +59,9 @@ class Reads:
         return self._head(run_id)
 
     def _head(self, run_id: str) -> Run | None:
-        head = self._heads.get(run_id)
-        if head is not None:
-            return head
+        return self._heads.get(run_id, self._read_head)
+
+    def _read_head(self, run_id: str) -> Run | None:
         row = self._one(_head("select_head"), run_id)
         return None if row is None else rows.read(row)
 

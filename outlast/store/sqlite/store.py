@@ -7,6 +7,7 @@ the last commit; SQLite recovers when the file is opened.
 import asyncio
 import fcntl
 import os
+import socket
 import sqlite3
 from collections.abc import Collection
 from contextlib import suppress
@@ -31,6 +32,7 @@ from outlast.store.protocol import (
     Turn,
 )
 from outlast.store.queries import load_queries, query
+from outlast.store.rungs import rungs_of
 from outlast.store.sqlite.ops import (
     PACKAGE,
     beat,
@@ -38,16 +40,21 @@ from outlast.store.sqlite.ops import (
     put_blob,
     statement,
 )
+from outlast.store.sqlite.peers import Peer
 from outlast.store.sqlite.reads import Reads
 from outlast.store.sqlite.sweep import Sweep
-from outlast.store.sqlite.writer import Writer
+from outlast.store.sqlite.turns import Turns
+from outlast.store.sqlite.writer import Committed, Writer
 from outlast.transitions import Command, Transition
 
 OLDEST_SQLITE = (3, 37, 0)
-HEADS_MAX = 10_000
-"""Heads of recently written runs kept in memory (about 1.5 KiB each); the writer keeps them right."""
 ROOM_MIN = 4 * 1024 * 1024
 """With less room on the disk than this, small commits may still succeed while submits do not."""
+FREED_S = 1.0
+"""How long a worker that dies with its server may hold on to the folder."""
+FREED_TRIES = 50
+MISSED_S = 5.0
+"""How often each process looks for what it may not have been told."""
 T = TypeVar("T")
 
 # Python seeks an adapter for each None and each bytes that is bound, and makes an exception of finding none: a
@@ -57,13 +64,19 @@ sqlite3.register_adapter(bytes, b"".__add__)
 
 
 class SqliteStore(Reads):
-    """`Store` in one file, `<data_dir>/outlast.db`. Make it, `open` it, and `close` it on the same event loop."""
+    """`Store` in one file, `<data_dir>/outlast.db`. Make it, `open` it, and `close` it on the same event loop.
 
-    def __init__(self, data_dir: Path, clock: Clock) -> None:
-        super().__init__()
+    One process owns the folder. It may `admit` others: theirs is a store made with `guest`, the socket that they were
+    given; they also have to hold the lock's descriptor, so that the folder is not free as long as one of them lives.
+    """
+
+    def __init__(self, data_dir: Path, clock: Clock, guest: socket.socket | None = None) -> None:
         self._dir = data_dir
         self._clock = clock
+        self._guest = guest
         self._lock: int | None = None
+        self._peers: list[Peer] = []
+        self._later: asyncio.TimerHandle | None = None
         self.path = data_dir / "outlast.db"
         self.on_commit: OnCommit = lambda transitions: None
         self.on_rung: OnRung = lambda rungs: None
@@ -76,7 +89,8 @@ class SqliteStore(Reads):
         """Own the data folder, migrate, and void every lease of the owner before; `StoreOwned` if it is taken."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise ConfigError(f"Python's SQLite is {sqlite3.sqlite_version}; Outlast needs 3.37 or newer.")
-        self._own()
+        if self._guest is None:
+            await self._own()
         try:
             self._open_connections()
         except sqlite3.Error as error:
@@ -93,28 +107,69 @@ class SqliteStore(Reads):
         load_queries(PACKAGE)
         self._make_private()
         connection = self._connect()
-        _migrate(connection)
-        connection.execute(query(PACKAGE, "end_leases"), (self._clock.now(),))
-        self._open_reads(lambda: self._connect(read_only=True))
-        self._writer = Writer(
-            connection,
-            self._clock,
-            self._heads,
-            HEADS_MAX,
-            lambda told: self.on_commit(told),
-            lambda: self.limits,
-        )
+        self._turns = Turns(self._dir)
+        if self._guest is None:
+            _migrate(connection)
+            connection.execute(query(PACKAGE, "end_leases"), (self._clock.now(),))
+        else:
+            self._meet(self._guest)
+        self._open_reads(lambda: self._connect(read_only=True), self._turns)
+        self._writer = Writer(connection, self._clock, self._turns, self._committed, lambda: self.limits)
         self._connection = connection
         self._writer.start()
+
+    def admit(self) -> tuple[socket.socket, int]:
+        """Let one more process in: the socket for its store, and the descriptor that it has to inherit and keep."""
+        assert self._lock is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._meet(ours)
+        return theirs, self._lock
+
+    def _say_missed(self) -> None:
+        """Now and then, in case a rung was dropped."""
+        if self._peers:
+            self.on_rung([])
+            self._later = asyncio.get_running_loop().call_later(MISSED_S, self._say_missed)
+
+    async def end_leases(self) -> None:
+        """Whoever held a lease is known to be dead."""
+        await self._writer.do(statement("end_leases", self._clock.now()))
+
+    def _meet(self, end: socket.socket) -> None:
+        if not self._peers:
+            self._later = asyncio.get_running_loop().call_later(MISSED_S, self._say_missed)
+        self._peers.append(
+            Peer(end, lambda rungs: self.on_rung(rungs), lambda told: self.on_told(told), self._part)
+        )
+
+    def _part(self, peer: Peer) -> None:
+        self._peers.remove(peer)
+        peer.close()
+
+    def _committed(self, committed: Committed) -> None:
+        # Those of a run deleted in the same commit too: its agent and its readers have to hear of its end.
+        transitions = [transition for transition, _ in committed.transitions]
+        changed = [(transition.run, deleted) for transition, deleted in committed.transitions]
+        self._heads.written(changed, committed.before, committed.after)
+        if self._peers and transitions:
+            rungs = rungs_of(transitions)
+            for peer in self._peers:
+                peer.ring(rungs)
+        self.on_commit(transitions)
 
     async def close(self) -> None:
         """Commit what was handed in, then let the folder go."""
         await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
+        if self._later is not None:
+            self._later.cancel()
+        for peer in list(self._peers):
+            self._part(peer)
         self._close_reads()
         self._connection.close()
+        self._turns.close()
         self._disown()
 
-    def _own(self) -> None:
+    async def _own(self) -> None:
         try:
             self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(self._dir / "outlast.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -123,14 +178,22 @@ class SqliteStore(Reads):
                 f"The data folder {self._dir} cannot be used: {error.strerror}. Name one that can be written with "
                 "--data-dir or OUTLAST_DATA_DIR."
             ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not await self._locked():
             self._disown()
             raise StoreOwned(
                 f"Another server process owns {self._dir}: start a single one (uvicorn: --workers 1), give this one "
                 "its own OUTLAST_DATA_DIR, or point all of them at one PostgreSQL with OUTLAST_DATABASE_URL."
-            ) from None
+            )
+
+    async def _locked(self) -> bool:
+        assert self._lock is not None
+        for _ in range(FREED_TRIES):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                await asyncio.sleep(FREED_S / FREED_TRIES)
+        return False
 
     def _make_private(self) -> None:
         """Make the file, if it is not there yet, for our eyes only; SQLite gives its side files the same mode."""
@@ -209,7 +272,8 @@ class SqliteStore(Reads):
             await self._writer.do(statement("delay_notice", notice_id, retry_at))
 
     def tell(self, message: bytes) -> None:
-        """There is no other process."""
+        for peer in self._peers:
+            peer.tell(message)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

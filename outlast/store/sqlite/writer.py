@@ -15,10 +15,12 @@ import msgspec
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.errors import StoreUnavailable
+from outlast.runs import Run
 from outlast.store.lanes import Limits
-from outlast.store.protocol import OnCommit
-from outlast.store.sqlite.batch import Heads, Transaction
+from outlast.store.sqlite.batch import Transaction
+from outlast.store.sqlite.heads import HEADS_MAX
 from outlast.store.sqlite.ops import Answer, Op
+from outlast.store.sqlite.turns import Turns
 from outlast.transitions import Transition
 
 BATCH_MAX = 2000
@@ -31,6 +33,14 @@ class _Handed(msgspec.Struct, frozen=True):
     future: "asyncio.Future[Answer]"
 
 
+class Committed(msgspec.Struct, frozen=True):
+    """What a transaction changed, with whether the run is deleted, and the counts before and after its turn."""
+
+    transitions: list[tuple[Transition, bool]]
+    before: int
+    after: int
+
+
 class Writer:
     """Owns the writing connection and the heads of the runs it wrote last."""
 
@@ -38,15 +48,14 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         clock: Clock,
-        heads: Heads,
-        heads_max: int,
-        on_commit: OnCommit,
+        turns: Turns,
+        on_commit: Callable[[Committed], None],
         limits: Callable[[], Limits],
     ) -> None:
         self._db = connection
         self._clock = clock
-        self._heads = heads
-        self._heads_max = heads_max
+        self._turns = turns
+        self._heads: dict[str, Run] = {}
         self._stopped = False
         self._queue: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -93,26 +102,38 @@ class Writer:
 
     def _write(self, batch: list[_Handed]) -> None:
         try:
-            transaction = Transaction(self._db, self._clock.now(), self._heads, self._limits())
-            answers, transitions = transaction.run([handed.op for handed in batch])
+            answers, committed = self._transact([handed.op for handed in batch])
         except sqlite3.OperationalError as error:
             self._note_refusal(str(error), len(batch))
             unavailable = StoreUnavailable(
                 f"The store could not commit: {error}. Nothing was accepted; try again."
             )
-            self._answer([(handed, unavailable) for handed in batch], [])
+            self._answer([(handed, unavailable) for handed in batch])
         except Exception as error:
             if len(batch) > 1:
                 for handed in batch:
                     self._write([handed])
             else:
                 log.error("write refused by the database", exc=error)
-                self._answer([(batch[0], error)], [])
+                self._answer([(batch[0], error)])
         else:
             if self.refusing is not None:
                 self._note_recovery()
+            self._answer(list(zip(batch, answers, strict=True)), committed)
+
+    def _transact(self, ops: Sequence[Op]) -> tuple[list[Answer], Committed]:
+        """One transaction, in our turn."""
+        if not self._turns.take():
+            self._heads.clear()
+        before = self._turns.count - 1
+        try:
+            answers, transitions = Transaction(self._db, self._clock.now(), self._heads, self._limits()).run(
+                ops
+            )
             self._remember(transitions)
-            self._answer(list(zip(batch, answers, strict=True)), transitions)
+        finally:
+            after = self._turns.end()
+        return answers, Committed(transitions, before, after)
 
     def _note_refusal(self, reason: str, writes: int) -> None:
         """Say it once: a full disk refuses commits by the hundred, and may be where the log goes too."""
@@ -130,19 +151,16 @@ class Writer:
             self._heads.pop(transition.run.id, None)
             if not deleted:
                 self._heads[transition.run.id] = transition.run
-        while len(self._heads) > self._heads_max:
+        while len(self._heads) > HEADS_MAX:
             del self._heads[next(iter(self._heads))]
 
-    def _answer(
-        self, answers: list[tuple[_Handed, Answer]], transitions: Sequence[tuple[Transition, bool]]
-    ) -> None:
-        # Those of a run deleted in the same commit too: its agent and its readers have to hear of its end.
-        told = [transition for transition, _ in transitions]
-        self._loop.call_soon_threadsafe(self._answer_on_loop, answers, told)
+    def _answer(self, answers: list[tuple[_Handed, Answer]], committed: Committed | None = None) -> None:
+        self._loop.call_soon_threadsafe(self._answer_on_loop, answers, committed)
 
-    def _answer_on_loop(self, answers: list[tuple[_Handed, Answer]], transitions: list[Transition]) -> None:
+    def _answer_on_loop(self, answers: list[tuple[_Handed, Answer]], committed: Committed | None) -> None:
         try:
-            self._on_commit(transitions)
+            if committed is not None:
+                self._on_commit(committed)
         except Exception as error:  # what is committed has to be answered for, whoever else trips over it
             log.error("a listener broke", exc=error)
         for handed, answer in answers:
