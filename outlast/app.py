@@ -4,7 +4,6 @@
 same under `outlast serve`. To mount the app in another, run its `lifespan` in yours: a mount runs none by itself.
 """
 
-import asyncio
 import os
 import signal
 import socket
@@ -18,11 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from outlast import telemetry
 from outlast.api.auth import is_loopback
 from outlast.api.protocol import HttpProtocol
+from outlast.clock import SystemClock
 from outlast.config import Settings, load
 from outlast.draining import signals_drain
 from outlast.errors import ConfigError, OutlastError
 from outlast.server import Server
+from outlast.store.choose import store_of
 from outlast.worker import processes
+from outlast.workplace import carry_out
 
 log = telemetry.get("app")
 
@@ -131,23 +133,8 @@ def work(settings: Settings) -> int:
         )
     processes.close_to_peers()
     telemetry.set_up(settings.log_format)
-    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(_work(settings))
+    carry_out(settings, store_of(settings, SystemClock()))
     return 0
-
-
-async def _work(settings: Settings) -> None:
-    server = Server(settings)
-    drained = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: loop.call_soon_threadsafe(drained.set))
-    await server.start()
-    try:
-        with signals_drain(server):
-            await drained.wait()
-    finally:
-        await server.stop()
 
 
 def _listen(settings: Settings) -> socket.socket:

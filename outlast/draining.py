@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do to a server: it drains first, and only then hears of the signal."""
+"""What SIGTERM and SIGINT do to a process of ours: it drains first, and only then hears of the signal."""
 
 import asyncio
 import signal
@@ -6,14 +6,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-from outlast.server import Server
+from typing import Protocol
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
+class Drains(Protocol):
+    """What can be drained."""
+
+    async def drain(self) -> None: ...
+
+
 @contextmanager
-def signals_drain(server: Server) -> Iterator[None]:
+def signals_drain(server: Drains) -> Iterator[None]:
     """Drain before whoever handled SIGTERM and SIGINT until now does; a second signal goes to them at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

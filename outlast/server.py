@@ -1,47 +1,40 @@
-"""Puts the parts of one process together: store, engine, API, worker with its gateway, webhook deliverer.
+"""A server: store, engine, API and webhook deliverer in this process, a worker in another beside it.
 
-Which of them a process has is its role. With SQLite, one process has all; on PostgreSQL there are as many servers
-(API) and workers as one likes, and they find each other through the database.
+On PostgreSQL there are as many servers and workers as one likes, and they find each other through the database; a
+server can then do without a worker of its own.
 """
 
 import asyncio
 import gc
 import os
-import sys
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
-
-from outlast import localmodel, telemetry
+from outlast import interpreter, localmodel, telemetry
 from outlast.api import create_api
 from outlast.api.intake import Intake
 from outlast.clock import Clock, SystemClock
-from outlast.config import DEFAULT_MODEL, Settings, peer_leftovers, unknown_variables
+from outlast.companion import Companion
+from outlast.config import Settings, peer_leftovers, unknown_variables
 from outlast.engine import Engine
 from outlast.errors import ConfigError, StoreUnavailable
-from outlast.gateway import Gateway
 from outlast.runners.registry import Registry
 from outlast.scheduler import Scheduler
 from outlast.store.choose import store_of
 from outlast.store.lanes import Limits
+from outlast.store.protocol import Store
+from outlast.store.sqlite import SqliteStore
 from outlast.webhooks.address import check_url
 from outlast.webhooks.deliver import Deliverer
 from outlast.worker import janitor
-from outlast.worker.loop import Worker
-from outlast.worker.seat import Seat
 
 log = telemetry.get("app")
 
-SWITCH_INTERVAL_S = 0.001
-"""How long a busy event loop may keep the store's writer thread from its next statement (CPython: 5 ms)."""
 WORKERS_S = 2.0
 """How often a server looks who works."""
-GC_THRESHOLDS = (25_000, 20, 100)
-"""New objects between looks for garbage (CPython: 700): a run is hundreds of objects, hardly any in a cycle."""
 
 
 class Server:
@@ -52,16 +45,15 @@ class Server:
         if not works and settings.database_url is None:
             raise ConfigError(_ALONE)
         clock = clock or SystemClock()
-        self.settings = _with_model(settings)
+        self.settings = localmodel.with_model(settings)
         self._clock = clock
-        self._works = works
         self._draining = asyncio.Event()
         self._closing = asyncio.Event()
         self._parts = AsyncExitStack()
-        self._worker: Worker | None = None
         self._others_have_model = False
         self._store = store_of(settings, clock)
         self.engine = Engine(self._store, clock, Limits.of(self.settings))
+        self._companion = self._companion_of(self._store) if works else None
         self._registry = Registry(self.settings)
         self._deliverer = Deliverer(self.engine, self.settings, clock)
         self._scheduler = Scheduler(self.engine, self._intake().of_schedule)
@@ -94,19 +86,19 @@ class Server:
 
     async def start(self) -> None:
         """Start every part, each after what it needs; if one fails, those before it are stopped again."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        gc.set_threshold(*GC_THRESHOLDS)
+        interpreter.tune()
         async with AsyncExitStack() as parts:
             await self._store.open()
             parts.push_async_callback(self._store.close)
             delivering = asyncio.create_task(self._deliverer.run())
             parts.push_async_callback(self._end_deliveries, delivering)
-            if self._works:
-                await self._start_worker(parts)
+            if self._companion is not None:
+                parts.push_async_callback(self._companion.stop)
+                self._companion.start()
+            else:
+                self._begin(parts, partial(janitor.recover, self.engine, self._clock))
             if self.settings.database_url is not None:
                 self._begin(parts, self._watch_workers)
-            if not self._works:
-                self._begin(parts, partial(janitor.recover, self.engine, self._clock))
             self._begin(parts, self._scheduler.run)
             parts.push_async_callback(self._scheduler.stop)
             self._parts = parts.pop_all()
@@ -117,26 +109,18 @@ class Server:
         task = asyncio.create_task(janitor.steadily(loop))
         parts.callback(task.cancel)
 
-    async def _start_worker(self, parts: AsyncExitStack) -> None:
-        local = localmodel.LocalModel()
-        parts.push_async_callback(local.stop)
-        gateway = Gateway(self.engine, self.settings, self._clock, local_model=local.start)
-        await gateway.start()
-        parts.push_async_callback(gateway.stop)
-        worker = Worker(
-            self.engine, self.settings, self._registry.runners, gateway, self._clock, self._seat(parts)
-        )
-        await worker.start()
-        parts.push_async_callback(worker.drain, 0)
-        self._worker = worker
+    def _companion_of(self, store: Store) -> Companion:
+        admit = store.admit if isinstance(store, SqliteStore) else None
+        return Companion(self.settings, self._clock, admit, self._take_up)
 
-    def _seat(self, parts: AsyncExitStack) -> Path:
-        """The folder by which the worker's processes are known: the store's own, if that has one owner."""
-        if self.settings.database_url is None:
-            return self.settings.data_dir
-        seat = Seat(self.settings.data_dir)
-        parts.callback(seat.leave)
-        return seat.folder
+    async def _take_up(self, pid: int) -> None:
+        """Our worker is dead: end its lease, so that its runs need not wait for that."""
+        try:
+            for worker in await self.engine.workers():
+                if worker.is_live and (worker.card.host, worker.card.pid) == (socket.gethostname(), pid):
+                    await self.engine.beat(worker.id, -1.0, worker.card)
+        except StoreUnavailable:
+            pass  # then the lease ends by itself
 
     async def _end_deliveries(self, delivering: asyncio.Task[None]) -> None:
         await self._deliverer.stop()
@@ -161,8 +145,8 @@ class Server:
         log.info("draining", grace_s=self.settings.grace_s)
         self._draining.set()
         await self._scheduler.stop()
-        if self._worker is not None:
-            await self._worker.drain(self.settings.grace_s)
+        if self._companion is not None:
+            await self._companion.drain()
         self._close()
 
     async def stop(self) -> None:
@@ -181,16 +165,6 @@ _ALONE = (
     "A server without a worker needs a PostgreSQL that it shares with workers: set OUTLAST_DATABASE_URL. Without one, "
     "`outlast serve` is server and worker in one."
 )
-
-
-def _with_model(settings: Settings) -> Settings:
-    """Name the model that runs without one of their own ask for; none if there is none."""
-    model = settings.model
-    if model is None and settings.has_model:
-        model = DEFAULT_MODEL
-    if model is None and localmodel.available():
-        model = localmodel.DEMO_ALIAS
-    return msgspec.structs.replace(settings, model=model)
 
 
 def _say_what_started(settings: Settings) -> None:

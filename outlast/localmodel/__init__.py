@@ -17,6 +17,7 @@ from outlast.localmodel.weights import (
     ModelNotInstalled,
     available,
     installed,
+    with_model,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "available",
     "installed",
     "pull",
+    "with_model",
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from outlast.config import DEFAULT_MODEL, Settings
 from outlast.errors import OutlastError
 
 DEMO_ALIAS = "demo"
@@ -103,3 +104,13 @@ def require() -> Path:
             f"The local model's weights are not in {DEMO.path.parent}: fetch them with `outlast model pull demo`."
         )
     return path
+
+
+def with_model(settings: Settings) -> Settings:
+    """Name the model that runs without one of their own ask for: the small one if nothing else is there, or none."""
+    model = settings.model
+    if model is None and settings.has_model:
+        model = DEFAULT_MODEL
+    if model is None and available():
+        model = DEMO_ALIAS
+    return msgspec.structs.replace(settings, model=model)

@@ -19,17 +19,21 @@ _BOOT = (
 
 def launch(module: str, end: socket.socket, folder: str, bearer: str, *words: str) -> subprocess.Popen[bytes]:
     """Run `module.main(fd, our pid, *words)`, `fd` being the child's end of a socket pair, which is closed here."""
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    boot = _BOOT.format(sep=os.pathsep, module=module)
     with end:
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", boot, path, str(end.fileno()), str(os.getpid()), *words],
+            python(module, str(end.fileno()), str(os.getpid()), *words),
             pass_fds=(end.fileno(),),
             env={**environment.bare(os.environ), marks.VARIABLE: marks.mark(folder, bearer)},
             stdin=subprocess.DEVNULL,
             stdout=2,
             start_new_session=True,
         )
+
+
+def python(module: str, *words: str) -> list[str]:
+    """The command line that runs `module.main(*words)` in an interpreter like ours."""
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    return [sys.executable, "-P", "-c", _BOOT.format(sep=os.pathsep, module=module), path, *words]
 
 
 def exit_watch(process: subprocess.Popen[bytes]) -> int | None:
