@@ -18,6 +18,7 @@ import msgspec
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.config import Settings
+from outlast.worker import environment
 from outlast.worker.launch import python
 
 log = telemetry.get("app")
@@ -141,6 +142,7 @@ class Companion:
             self._process = subprocess.Popen(
                 python("outlast.companion_main", str(theirs.fileno()), str(os.getpid())),
                 pass_fds=kept,
+                env=environment.bare(os.environ),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
