@@ -72,8 +72,8 @@ for pid in sys.argv[1:]:
 def test_the_servers_environment_is_closed_to_other_processes_of_its_user(tmp_path: Path) -> None:
     with Live(tmp_path, {"OPENAI_API_KEY": "sk-secret"}, starter=ALIKE) as live:
         ended = live.wait_for_end(live.submit(prompt="Hello", framework="echo"))
-        helpers = descendants(live.pid)
-        command = [*ALIKE, sys.executable, "-c", READ, *map(str, [live.pid, *helpers])]
+        worker, *helpers = descendants(live.pid)
+        command = [*ALIKE, sys.executable, "-c", READ, *map(str, [live.pid, worker, *helpers])]
         read = subprocess.run(command, capture_output=True, check=True, timeout=30)
         assert live.terminate() == 0
 

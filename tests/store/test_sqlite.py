@@ -259,7 +259,9 @@ async def test_what_it_keeps_is_readable_by_its_owner_alone(tmp_path: Path, cloc
     await store.close()
 
     assert folder == 0o700
-    assert modes == dict.fromkeys(["outlast.db", "outlast.db-wal", "outlast.db-shm", "outlast.lock"], 0o600)
+    assert modes == dict.fromkeys(
+        ["outlast.db", "outlast.db-wal", "outlast.db-shm", "outlast.lock", "outlast.turn"], 0o600
+    )
 
 
 async def test_a_mode_that_the_operator_chose_stays(tmp_path: Path, clock: FakeClock) -> None:
