@@ -291,7 +291,7 @@ class Engine:
         """How many of the session's runs go at one time; null is as many as in any session.
 
         It decides who gets a place from now on: runs that have one keep it, runs that wait for one get it at once if
-        there is room now. Runs that were submitted while there was no limit do not count.
+        there is room now, and runs that have not begun queue up for one if there was no limit before.
         """
         await self._store.limit_session(caller.tenant, session_id, max_running)
         return await self.session(caller, session_id)

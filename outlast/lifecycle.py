@@ -35,6 +35,7 @@ from outlast.transitions import (
     Command,
     Delete,
     Due,
+    Enrol,
     Fail,
     HandBack,
     Lose,
@@ -193,6 +194,15 @@ def _admit(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, Admit)
     free = command.blocked_by is None and run.due_at is None
     return Transition(msgspec.structs.replace(run, blocked_by=command.blocked_by, ready=free))
+
+
+def _enrol(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Enrol)
+    enrolled = msgspec.structs.replace(run, lanes=command.lanes)
+    if run.state is not QUEUED:
+        return Transition(enrolled)
+    free = command.blocked_by is None and run.due_at is None
+    return Transition(msgspec.structs.replace(enrolled, blocked_by=command.blocked_by, ready=free))
 
 
 def _cancel(run: Run, command: Command, now: int) -> Transition:
@@ -354,6 +364,10 @@ RULES: tuple[Rule, ...] = (
         "its time has come: the one asked for, or the end of the pause before a retry",
     ),
     _rule("queued", Admit, "queued", _admit, "a run of its session, agent or tenant has made room"),
+    *(
+        _rule(state, Enrol, state, _enrol, "its session gets a limit")
+        for state in ("queued", "running", "waiting")
+    ),
     _rule("running", Append, "running", _append, "the attempt records events, progress and usage"),
     _rule("running", Succeed, "succeeded", _succeed, "the attempt has a result"),
     _rule(

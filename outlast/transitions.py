@@ -80,6 +80,13 @@ class Admit(msgspec.Struct, frozen=True, gc=False):
     """The lane it waits for next."""
 
 
+class Enrol(msgspec.Struct, frozen=True, gc=False):
+    """Its session is limited from now on."""
+
+    lanes: str
+    blocked_by: str | None = None
+
+
 class Cancel(msgspec.Struct, frozen=True, gc=False):
     pass
 
@@ -88,7 +95,9 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-Command = Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Admit | Cancel | Delete
+Command = (
+    Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Admit | Enrol | Cancel | Delete
+)
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):

@@ -32,6 +32,7 @@ from outlast.transitions import (
     Command,
     Delete,
     Due,
+    Enrol,
     Fail,
     HandBack,
     Lose,
@@ -105,6 +106,7 @@ def commands(attempt_id: str) -> list[Command]:
         Wake(),
         Due(),
         Admit(),
+        Enrol("session"),
         Cancel(),
         Delete(),
     ]
@@ -136,6 +138,7 @@ def test_each_command_has_a_meaning_in_these_states_only() -> None:
         "Wake": ["waiting"],
         "Due": ["queued"],
         "Admit": ["queued"],
+        "Enrol": ["queued", "running", "waiting"],
         "Cancel": ["queued", "running", "waiting"],
         "Delete": ["cancelled", "failed", "succeeded"],
     }

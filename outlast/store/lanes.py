@@ -13,10 +13,12 @@ What a store does for it, in the transaction that writes the plan, and only for 
 
 1. Lock. Where there are several writers, one lock for each tenant in question, in the order of their names, before any
    head is locked: the lanes of a tenant hang together, and which of them a freed place will touch is not known before.
-   What a run's lanes are never changes, so an unlocked look at the heads says which tenants these are.
+   An unlocked look at the heads says which tenants these are. A run may get its session's lane in between: look again
+   once the heads are locked.
 2. Load, before deciding: own limits of the sessions of submits and of runs that are due, then the rows of the lanes
    that `missing_of` and `missing_of_new` name, those of what is reaped, and that of a session to be limited.
-3. Decide everything.
+3. Decide everything. When a session is limited, its runs that have not ended and are in no lane of it have to be at
+   hand (locked with all others), for `Plan.enrol`.
 4. Load the first so many runs that wait for each of `Plan.openings`, in the order of (order_at, id), and their lanes,
    and `Plan.admit` them. Once is enough: an admission opens nothing.
 5. Write `changed` and `emptied`; of the plan, `left`, `reaped` and `sessions`.
@@ -38,6 +40,8 @@ SessionKey = tuple[str, str]
 LaneRow = tuple[str, str, int | None, int, int]
 """Tenant, name, max_running, held, waiting."""
 
+ENROL_MAX = 10_000
+"""Runs of a session that are counted in when it is limited; what is beyond that goes on uncounted."""
 ADMIT_MAX = 500
 """Runs that one commit lets into one lane; a limit that was raised by more is used up second by second."""
 
@@ -221,6 +225,17 @@ class Lanes:
                 return key[1]
             lane.held += 1
         return None
+
+    def enrol(self, before: Run, run: Run) -> str | None:
+        """The run as it was gets a lane more, its session's; the lane it waits for now, null for none."""
+        if is_ahead(run):
+            return None
+        if run.attempt:
+            self._lanes[lanes_of(run)[0]].held += 1
+            return run.blocked_by
+        self.leave(before)
+        self.free(places_of(before))
+        return self._take(run, lanes_of(run))
 
     def leave(self, run: Run) -> None:
         """It waits no more. (What it holds is freed apart: it may outlast the run.)"""

@@ -13,9 +13,9 @@ import msgspec
 from outlast.errors import IdempotencyConflict, RunNotFound
 from outlast.lifecycle import birth, decide
 from outlast.runs import Attempt, Body, Event, Notice, Run
-from outlast.store.lanes import LaneKey, Lanes, Remains, SessionKey, is_ahead, places_of
+from outlast.store.lanes import LaneKey, Lanes, Remains, SessionKey, is_ahead, places_of, session_lane
 from outlast.store.protocol import Submit, Submitted
-from outlast.transitions import Admit, Command, Delete, Due, Transition, lingers
+from outlast.transitions import Admit, Command, Delete, Due, Enrol, Transition, lingers
 
 CounterKey = tuple[str, str, str]
 """Tenant, session ('' for all of the tenant), status."""
@@ -146,9 +146,23 @@ class Plan:
         self._remains |= {it.attempt_id: it for it in found if it.attempt_id not in self.reaped}
 
     def limit_session(self, key: SessionKey, max_running: int | None) -> None:
-        """Give a session a limit of its own, or none; it counts from the next run on that wants a place."""
+        """Give a session a limit of its own, or none; then `enrol` its runs."""
         self.sessions[key] = max_running
         self.lanes.set_own(key, max_running)
+
+    def enrol(self, key: SessionKey) -> None:
+        """Count in a session's runs that were submitted while it had no limit, if it has one now.
+
+        Those that have begun have a place, even if there are too many; the others queue up for one in their order.
+        """
+        if self.lanes.limit((key[0], session_lane(key[1]))) is None:
+            return
+        mine = [run for run in self._heads.values() if (run.tenant, run.session_id) == key]
+        found = [run for run in mine if not run.is_final and not run.lanes.startswith("session")]
+        for run in sorted(found, key=lambda run: (run.attempt == 0, *_turn(run))):
+            enrolled = msgspec.structs.replace(run, lanes=f"session {run.lanes}".rstrip())
+            blocked_by = self.lanes.enrol(run, enrolled)
+            self._take(decide(run, Enrol(enrolled.lanes, blocked_by), self._now), run)
 
     @property
     def openings(self) -> list[tuple[LaneKey, int]]:

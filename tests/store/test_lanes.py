@@ -279,6 +279,29 @@ async def test_a_raised_limit_lets_runs_in_at_once_and_a_lowered_one_lets_them_f
     assert await worked_off(engine) == [run.id for run in runs[3:]]
 
 
+async def test_a_session_that_is_limited_while_it_runs_lets_those_finish_that_have_begun(
+    store: Store, clock: FakeClock
+) -> None:
+    engine = Engine(store, clock, Limits(agents={"a": 2}))
+    begun = [await submit(engine, new_run(session_id="s", agent=agent)) for agent in ("a", "b")]
+    running = await all_claimed(engine)
+    later = await submit(engine, msgspec.structs.replace(new_run(session_id="s"), delay_ms=60_000))
+    queued = [await submit(engine, new_run(session_id="s", agent=agent)) for agent in ("a", "a", "b")]
+    other = await submit(engine, new_run(session_id="t", agent="a"))
+
+    await engine.limit_session(ME, "s", 1)
+
+    assert {run.id for run in running} == {run.id for run in begun}
+    assert [await blocked_by(engine, run) for run in queued] == ["session:s"] * 3
+    assert [run.id for run in await all_claimed(engine)] == [other.id], "the agent's place is free again"
+    await finish(engine, running[0])
+    assert await all_claimed(engine) == []
+    await finish(engine, running[1])
+    clock.advance(61)
+    await engine.recover()
+    assert await worked_off(engine) == [*(run.id for run in queued), later.id]
+
+
 async def test_a_limit_can_be_set_before_the_first_run(store: Store, clock: FakeClock) -> None:
     engine = Engine(store, clock)
     with pytest.raises(SessionNotFound):

@@ -89,6 +89,9 @@ class Transaction:
         """Lock all that the ops will touch, and learn the time."""
         heads: dict[str, Run] = {}
         wanted = {op.run_id for op in ops if isinstance(op, Apply)}
+        for op in ops:
+            if isinstance(op, LimitSession):
+                wanted |= await self._lanes.unlimited(op.key)
         if wanted or not self._now:
             found = await self._link.fetch(sql("lock_heads"), list(wanted))
             self._now = max(self._now, found[-1][rows.HEAD_WIDTH])
@@ -136,6 +139,7 @@ class Transaction:
                     return None
                 case LimitSession():
                     self._plan.limit_session(op.key, op.max_running)
+                    self._plan.enrol(op.key)
                     return None
         except OutlastError as refusal:
             return refusal

@@ -12,7 +12,7 @@ import msgspec
 
 from outlast.runs import Run
 from outlast.store import rows
-from outlast.store.lanes import LaneKey, LaneRow, Lanes, Limits, Remains, SessionKey, session_lane
+from outlast.store.lanes import ENROL_MAX, LaneKey, LaneRow, Lanes, Limits, Remains, SessionKey, session_lane
 from outlast.store.ops import Apply, LimitSession, Reap
 from outlast.store.plan import Plan
 from outlast.store.postgres.connection import Link
@@ -59,16 +59,25 @@ class LaneRows:
     ) -> tuple[Lanes, dict[str, Remains]]:
         """All that deciding these ops needs to know, with the runs that are submitted."""
         touched = {op.run_id for op in ops if _touches(op)}
-        in_lanes = [run for run in heads if run.lanes and run.id in touched]
+        limited = {op.key for op in ops if isinstance(op, LimitSession)}
+        in_lanes = [
+            run
+            for run in heads
+            if run.lanes and (run.id in touched or (run.tenant, run.session_id) in limited)
+        ]
         if not all(map(self.holds, in_lanes)):
             raise NeedsTenants
         lanes = Lanes(self._limits, await own_limits(self._link, new))
         remains = {found.attempt_id: found for found in await self._remains_of(ops)}
         wanted = lanes.missing_of_new(new) | lanes.missing_of(in_lanes)
         wanted |= {key for found in remains.values() for key in found.keys}
-        wanted |= {_lane(op.key) for op in ops if isinstance(op, LimitSession)}
+        wanted |= {_lane(key) for key in limited}
         await self._know(lanes, wanted)
         return lanes, remains
+
+    async def unlimited(self, key: SessionKey) -> set[str]:
+        """The runs that `Plan.enrol` would count in, as far as can be seen before they are locked."""
+        return {row[0] for row in await self._link.fetch(sql("select_unlimited"), *key, ENROL_MAX)}
 
     async def recover(self, plan: Plan, now: int) -> None:
         """Reap what dead workers left, and look at lanes with room for runs that wait."""

@@ -1,4 +1,4 @@
--- What a run's lanes are never changes, so this needs no lock.
+-- Needs no lock: a run that gets lanes meanwhile (its session is limited) is found out once its head is locked.
 SELECT DISTINCT tenant
 FROM outlast.runs
 WHERE id = ANY($1::text[])

@@ -70,7 +70,7 @@ class Transaction:
                     self._plan.reap(op.attempt_id)
                     return None
                 case LimitSession():
-                    self._plan.limit_session(op.key, op.max_running)
+                    self._lane_rows.limit_session(self._plan, op)
                     return None
                 case _:
                     return op(self._db, self._now)

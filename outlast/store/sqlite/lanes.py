@@ -7,7 +7,7 @@ import msgspec
 
 from outlast.runs import Run
 from outlast.store import rows
-from outlast.store.lanes import LaneKey, LaneRow, Lanes, Limits, Remains, SessionKey, session_lane
+from outlast.store.lanes import ENROL_MAX, LaneKey, LaneRow, Lanes, Limits, Remains, SessionKey, session_lane
 from outlast.store.ops import LimitSession, Reap
 from outlast.store.plan import Plan
 from outlast.store.queries import Row, query, statements
@@ -53,6 +53,15 @@ class LaneRows:
         self._db.execute(query(PACKAGE, "relimit"), (limits.tenant, agents, limits.session))
         sql = query(PACKAGE, "select_lane")
         plan.lanes.relimit(row for key in plan.lanes.known if (row := self._db.execute(sql, key).fetchone()))
+
+    def limit_session(self, plan: Plan, op: LimitSession) -> None:
+        """Limit a session, and count in its runs that are there already."""
+        sql = query(PACKAGE, "select_unlimited").replace(":head", rows.HEAD_COLUMNS)
+        active = [rows.read(row) for row in self._db.execute(sql, (*op.key, ENROL_MAX))]
+        self.load_of(plan, active)
+        plan.know(active)
+        plan.limit_session(op.key, op.max_running)
+        plan.enrol(op.key)
 
     def load_of(self, plan: Plan, runs: Collection[Run]) -> None:
         """The lanes of runs that were found while deciding."""
