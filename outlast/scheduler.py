@@ -14,8 +14,8 @@ from outlast.timetable import Prepare, Timetable
 LOOK_S = 5.0
 """How long a schedule that another process has made may go unseen; that one's own scheduler has seen it."""
 AGAIN_S = 1.0
-AT_ONCE = 100
-"""Fires that are made together; those that are due at the same time as more of them follow at once."""
+AT_ONCE = 25
+"""Fires that are made together, and read together with their bodies; if more are due, they follow at once."""
 
 log = telemetry.get("schedules")
 
