@@ -49,7 +49,7 @@ def _refuse_db(_ctx: click.Context, _param: click.Parameter, path: str | None) -
     help="Only the API: leave the runs to `outlast worker`. Needs OUTLAST_DATABASE_URL.",
 )
 def command(*, no_worker: bool, **overrides: str | int | None) -> int:
-    """Start the server: API, worker and model gateway in one process.
+    """Start the server: the API, and beside it a worker with its model gateway.
 
     Every other setting is an environment variable or a key in outlast.toml; docs/settings.md lists them.
     """
