@@ -5,6 +5,7 @@ Messages that find the other's buffer full are dropped, and it is told that it m
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -15,6 +16,8 @@ RUNGS_MAX = 500
 """Rungs of one message: some 30 kB."""
 MESSAGE_MAX = 128 * 1024
 AGAIN_S = 0.02
+KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
+"""Keeps messages apart; macOS has no such socket that also tells of its end."""
 _RUNGS, _TOLD = b"r", b"t"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Rung]).decode

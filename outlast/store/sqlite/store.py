@@ -33,6 +33,7 @@ from outlast.store.protocol import (
 )
 from outlast.store.queries import load_queries, query
 from outlast.store.rungs import rungs_of
+from outlast.store.sqlite import peers
 from outlast.store.sqlite.ops import (
     PACKAGE,
     beat,
@@ -121,7 +122,7 @@ class SqliteStore(Reads):
     def admit(self) -> tuple[socket.socket, int]:
         """Let one more process in: the socket for its store, and the descriptor that it has to inherit and keep."""
         assert self._lock is not None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, peers.KIND)
         self._meet(ours)
         return theirs, self._lock
 
