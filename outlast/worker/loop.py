@@ -244,6 +244,7 @@ class Worker:
             self._not_started(attempt, error)
             return False
         attempt.guard()
+        attempt.recall_log()
         return True
 
     def _not_started(self, attempt: Attempt, error: Exception) -> None:
