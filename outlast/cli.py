@@ -27,6 +27,7 @@ _OTHERS = {
     "schedules": "Runs that come again and again.",
     "serve": "Start the server.",
     "worker": "Carry out runs, without an API.",
+    "workers": "Who carries out runs, and which.",
     "demo": "Watch a real model answer a run, on this machine.",
     "model": "The small local model.",
     "version": "Which Outlast this is.",

@@ -332,9 +332,9 @@ class Engine:
         """The attempts that still hold their runs for this worker."""
         return await self._store.held(worker_id)
 
-    async def workers(self) -> Sequence[WorkerSeen]:
-        """Who works on this store, and on which runs."""
-        return await self._store.workers()
+    async def workers(self, caller: Caller | None = None) -> Sequence[WorkerSeen]:
+        """Who works on this store, and on which runs: the caller's, or without one all of them."""
+        return await self._store.workers(None if caller is None else caller.tenant)
 
     async def retire(self, worker_id: str) -> None:
         """The worker has ended and holds nothing."""

@@ -21,6 +21,10 @@ class WorkerCard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     isolated: int = 0
     """Places for isolated attempts."""
     is_draining: bool = False
+    at: int = 0
+    """What its clock said when it asked for this lease."""
+    lease_ms: int = 0
+    """How long a lease it asked for."""
 
 
 class WorkerSeen(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -33,7 +37,17 @@ class WorkerSeen(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     lost_at: int | None
     """When it was found that its lease had ended, null while it lives."""
     runs: tuple[str, ...]
-    """The ids of the runs that it holds."""
+    """The ids of the runs that it holds and that the asker may see."""
+    shared_taken: int = 0
+    """Places for shared attempts that are taken, whosever runs have them."""
+    isolated_taken: int = 0
+
+    @property
+    def state(self) -> str:
+        """What people call it: live, draining or lost."""
+        if self.lost_at is not None:
+            return "lost"
+        return "draining" if self.card.is_draining else "live"
 
     @property
     def is_live(self) -> bool:

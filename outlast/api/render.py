@@ -1,11 +1,14 @@
 """Runs as the wire shows them. Pure: a head goes in, JSON comes out."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from outlast.api.schemas import (
     Accepted,
     Cancelled,
     ListView,
+    PlacesView,
     ProgressView,
     ResultView,
     ScheduleListView,
@@ -14,16 +17,21 @@ from outlast.api.schemas import (
     SessionView,
     StatusView,
     UsageView,
+    WorkerListView,
+    WorkerView,
 )
 from outlast.clock import iso
 from outlast.runs import Progress, Run, RunState, Usage
 from outlast.schedules import Schedule
 from outlast.store.protocol import Listing, ScheduleListing, SessionListing, SessionSeen
+from outlast.workers import WorkerSeen
 
 RETRY_AFTER_S = 1
 """What a client should let pass between two polls; `?wait=` saves it the polling."""
 INLINE_RESULT = 8 * 1024 * 1024
 """Bytes up to which a result stands inside an answer or an event."""
+NAMED_MAX = 100
+"""Runs of one worker that are named; a worker may have thousands."""
 RENDERED_MAX = 4096
 """Heads of which the JSON is kept, about 0.6 KiB each."""
 
@@ -187,6 +195,32 @@ def _session(seen: SessionSeen) -> SessionView:
         total_jobs=sum(seen.counts.values()),
         by_status={status.value: n for status, n in seen.counts.items()},
         max_running=seen.max_running,
+    )
+
+
+def workers(found: Sequence[WorkerSeen]) -> bytes:
+    return encode(WorkerListView([_worker(seen) for seen in found]))
+
+
+def _worker(seen: WorkerSeen) -> WorkerView:
+    card = seen.card
+    return WorkerView(
+        worker_id=seen.id,
+        name=card.name,
+        host=card.host,
+        pid=card.pid,
+        version=card.version,
+        state=seen.state,
+        started_at=iso(seen.started_at),
+        lease_until=iso(seen.lease_until),
+        lost_at=_when(seen.lost_at),
+        runners=list(card.runners),
+        queues=None if card.queues is None else list(card.queues),
+        has_model=card.has_model,
+        shared=PlacesView(card.shared, seen.shared_taken),
+        isolated=PlacesView(card.isolated, seen.isolated_taken),
+        running=len(seen.runs),
+        job_ids=list(seen.runs[:NAMED_MAX]),
     )
 
 

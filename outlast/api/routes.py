@@ -8,7 +8,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from outlast.api import batch_routes, outcome_routes, run_routes, schedule_routes, session_routes, site_routes
+from outlast.api import (
+    batch_routes,
+    outcome_routes,
+    run_routes,
+    schedule_routes,
+    session_routes,
+    site_routes,
+    worker_routes,
+)
 from outlast.api.edge import Handler
 from outlast.api.http import Request
 from outlast.errors import NotFound, RunNotFound, ScheduleNotFound, SessionNotFound, quoted
@@ -54,6 +62,7 @@ ROUTES = (
     Route(f"{SCHEDULES}/{{schedule_id}}/resume", {"POST": schedule_routes.resume}),
     Route(SESSIONS, {"GET": session_routes.list_sessions}),
     Route(f"{SESSIONS}/{{session_id}}", {"GET": session_routes.status, "PUT": session_routes.limit}),
+    Route("/api/v1/workers", {"GET": worker_routes.list_workers}),
     Route("/health", {"GET": site_routes.health}),
     Route("/ready", {"GET": site_routes.ready}),
     Route("/stats", {"GET": site_routes.stats}),

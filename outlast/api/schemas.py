@@ -202,6 +202,40 @@ class SessionListView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     next_cursor: str | None = None
 
 
+class PlacesView(msgspec.Struct, frozen=True, gc=False):
+    """How many attempts a worker carries at once, and how many it does."""
+
+    total: int
+    taken: int
+
+
+class WorkerView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A worker as a client sees it."""
+
+    worker_id: str
+    name: str
+    host: str
+    pid: int
+    version: str
+    state: str
+    started_at: str
+    lease_until: str
+    lost_at: str | None = None
+    runners: list[str]
+    queues: list[str] | None = None
+    has_model: bool
+    shared: PlacesView
+    isolated: PlacesView
+    running: int
+    job_ids: list[str]
+
+
+class WorkerListView(msgspec.Struct, frozen=True, gc=False):
+    """The workers, oldest first."""
+
+    workers: list[WorkerView]
+
+
 class ResultView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The result of a succeeded run: in `result`, or behind `result_url` when it is large."""
 

@@ -41,6 +41,8 @@ from outlast.client.models import (
     Schedule,
     SchedulePage,
     Usage,
+    Worker,
+    Workers,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ __all__ = [
     "Unreachable",
     "Usage",
     "WaitTimedOut",
+    "Worker",
+    "Workers",
 ]
 
 

@@ -20,6 +20,7 @@ from outlast.client.models import (
     Schedule,
     SchedulePage,
     Status,
+    Workers,
 )
 from outlast.client.pace import END_PAUSE_S, Polls, Retry
 from outlast.client.schedule_calls import Changes, Times
@@ -201,6 +202,10 @@ class AsyncClient:
         except NotFound as error:
             if not error.after_retry:
                 raise
+
+    async def workers(self) -> Workers:
+        """Who carries out runs: those that live, and those lost within the last day."""
+        return await self._send(calls.workers())
 
     async def _send(self, call: calls.Call[_T], retry_s: float | None = None) -> _T:
         retry = Retry(self._retry_s if retry_s is None else retry_s)

@@ -11,7 +11,18 @@ import httpx
 import msgspec
 
 from outlast.client.errors import AnsweredError, ServerError, class_for
-from outlast.client.models import Accepted, Answer, Cancelled, Page, Result, Run, Status, read, read_page
+from outlast.client.models import (
+    Accepted,
+    Answer,
+    Cancelled,
+    Page,
+    Result,
+    Run,
+    Status,
+    Workers,
+    read,
+    read_page,
+)
 
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound=Answer)
@@ -148,6 +159,10 @@ def list_runs(
     }
     params = {name: value for name, value in asked.items() if value is not None}
     return Call("GET", "/api/v1/runs", decodes(read_page), params)
+
+
+def workers() -> Call[Workers]:
+    return Call("GET", "/api/v1/workers", reads(Workers))
 
 
 def stream(run_id: str, last_id: int, *, tokens: bool) -> Call[None]:

@@ -141,6 +141,42 @@ class SchedulePage(Answer, frozen=True, kw_only=True):
     page_size: int | None = None
 
 
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """How many attempts a worker carries at once, and how many it does."""
+
+    total: int = 0
+    taken: int = 0
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """What carries out runs."""
+
+    worker_id: str
+    state: Literal["live", "draining", "lost"]
+    started_at: datetime
+    name: str = ""
+    host: str = ""
+    pid: int | None = None
+    version: str = ""
+    lease_until: datetime | None = None
+    lost_at: datetime | None = None
+    runners: tuple[str, ...] = ()
+    queues: tuple[str, ...] | None = None
+    """The queues it serves; null is all of them."""
+    has_model: bool = False
+    shared: Places = Places()
+    isolated: Places = Places()
+    running: int = 0
+    """How many runs of the caller's it holds; `job_ids` names some."""
+    job_ids: tuple[str, ...] = ()
+
+
+class Workers(Answer, frozen=True, kw_only=True):
+    """The workers that live or were lost within the last day, oldest first."""
+
+    workers: tuple[Worker, ...]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a run. Numbered events are durable; token deltas have no number and may be lost."""
 

@@ -261,8 +261,11 @@ class Store(Protocol):
         """The attempts through which the worker holds runs."""
         ...
 
-    async def workers(self) -> list[WorkerSeen]:
-        """The workers that hold a lease, and those lost within the last day, oldest first."""
+    async def workers(self, tenant: str | None = None) -> list[WorkerSeen]:
+        """The workers that hold a lease, and those lost within the last day, oldest first.
+
+        With a tenant, only its runs are named.
+        """
         ...
 
     async def due_notices(self, limit: int, busy: Collection[str] = ()) -> list[Delivery]:

@@ -336,6 +336,8 @@ class Worker:
             shared=settings.shared_concurrency,
             isolated=settings.concurrency,
             is_draining=self._is_draining,
+            at=self._clock.now(),
+            lease_ms=round(settings.lease_s * 1000),
         )
 
     def _end_overdue(self) -> None:

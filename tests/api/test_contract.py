@@ -44,6 +44,9 @@ WRITTEN: dict[str, type[msgspec.Struct]] = {
     "SessionSettings": schemas.SessionBody,
     "Session": schemas.SessionView,
     "SessionList": schemas.SessionListView,
+    "Places": schemas.PlacesView,
+    "Worker": schemas.WorkerView,
+    "WorkerList": schemas.WorkerListView,
     "Health": schemas.Health,
     "Stats": schemas.Stats,
 }
@@ -254,6 +257,7 @@ PROVOKED: Answers = {
     ("limitSession", "413"): _simple("PUT", f"{SESSIONS}/s", content=b"x" * 1001, headers=JSON),
     ("limitSession", "415"): _simple("PUT", f"{SESSIONS}/s", content=b"{}"),
     ("limitSession", "422"): _simple("PUT", f"{SESSIONS}/s", json={"max_running": 0}),
+    ("listWorkers", "200"): _simple("GET", "/api/v1/workers"),
     ("getHealth", "200"): _simple("GET", "/health"),
     ("getReadiness", "200"): _simple("GET", "/ready"),
     ("getReadiness", "503"): lambda served, driver: _draining(served, driver, "GET", "/ready"),

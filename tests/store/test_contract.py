@@ -149,6 +149,18 @@ async def test_a_worker_is_seen_with_its_card_and_its_runs(engine: Engine, clock
     assert (lost.is_live, lost.runs) == (False, ())
 
 
+async def test_a_worker_is_seen_with_the_askers_runs_and_all_its_places(engine: Engine) -> None:
+    run, _ = await running(engine)
+    await engine.submit(Caller("another"), new_run(kind=Isolation.ISOLATED))
+    assert await engine.claim(Offer(WORKER, Isolation.ISOLATED, frozenset({"echo"}), 1))
+
+    (seen,) = await engine.workers(ME)
+    (others,) = await engine.workers(Caller("nobody"))
+
+    assert (seen.runs, others.runs) == ((run.id,), ())
+    assert (seen.shared_taken, seen.isolated_taken) == (others.shared_taken, others.isolated_taken) == (1, 1)
+
+
 async def test_event_numbers_of_many_runs_are_asked_for_at_once(engine: Engine, store: Store) -> None:
     started, _ = await running(engine)
     queued = await submit(engine)

@@ -64,7 +64,7 @@ class Reads:
     async def held(self, worker_id: str) -> frozenset[str]:
         return frozenset(row[0] for row in await self._pool.fetch(sql("select_held"), worker_id))
 
-    async def workers(self) -> list[WorkerSeen]:
+    async def workers(self, tenant: str | None = None) -> list[WorkerSeen]:
         return [
             WorkerSeen(
                 id=row[0],
@@ -73,8 +73,10 @@ class Reads:
                 lease_until=row[3],
                 lost_at=row[4],
                 runs=tuple(row[5]),
+                shared_taken=row[6],
+                isolated_taken=row[7],
             )
-            for row in await self._pool.fetch(sql("select_workers"))
+            for row in await self._pool.fetch(sql("select_workers"), tenant)
         ]
 
     async def next_due_at(self) -> int | None:

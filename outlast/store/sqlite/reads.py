@@ -106,8 +106,9 @@ class Reads:
             row[0] for row in _available(lambda: self._reads.execute(sql, (worker_id,)).fetchall())
         )
 
-    async def workers(self) -> list[WorkerSeen]:
-        found = _available(lambda: self._reads.execute(query(PACKAGE, "select_workers")).fetchall())
+    async def workers(self, tenant: str | None = None) -> list[WorkerSeen]:
+        sql = query(PACKAGE, "select_workers")
+        found = _available(lambda: self._reads.execute(sql, (tenant,)).fetchall())
         return [_worker(row) for row in found]
 
     async def next_due_at(self) -> int | None:
@@ -199,7 +200,9 @@ def _worker(row: tuple) -> WorkerSeen:  # type: ignore[type-arg]  # columns of s
         started_at=row[2],
         lease_until=row[3],
         lost_at=row[4],
-        runs=tuple(msgspec.json.decode(row[5], type=list[str])),
+        runs=tuple(sorted(msgspec.json.decode(row[5], type=list[str]))),
+        shared_taken=row[6],
+        isolated_taken=row[7],
     )
 
 
