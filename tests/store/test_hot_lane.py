@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from statistics import median
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
@@ -15,7 +14,8 @@ from tests.store.conftest import Either
 BLOCKED = 20_000
 SAMPLES = 40
 NOISE = 3
-"""How many times as long the median may seem to take on a busy machine; a scan of the lane takes a hundred times."""
+"""How many times as long it may seem to take; to count the runs that wait takes more."""
+SLACK_S = 0.01
 
 
 async def test_a_hot_session_starves_nobody(either: Either, store: Store, clock: FakeClock) -> None:
@@ -30,13 +30,14 @@ async def test_a_hot_session_starves_nobody(either: Either, store: Store, clock:
 
     busy = await _timed(lambda: _one_run(engine))
     in_line = await _timed(lambda: submit(engine, new_run(session_id="hot")))
-    assert busy < quiet * NOISE, f"{quiet} s without, {busy} s with {BLOCKED} blocked runs"
-    assert in_line < quiet * NOISE
+    bound = quiet * NOISE + SLACK_S
+    assert busy < bound, f"{quiet} s without, {busy} s with {BLOCKED} blocked runs"
+    assert in_line < bound
 
     await engine.succeed(hot.run, hot.run.attempt_id or "", b"1")
     order: list[str] = []
     passed_on = await _timed(lambda: _next_of(engine, order))
-    assert passed_on < quiet * NOISE
+    assert passed_on < bound
     assert order == [waiting.id, *(f"{waiting.id}_{n:05d}" for n in range(1, SAMPLES))]
 
 
@@ -56,13 +57,13 @@ async def _next_of(engine: Engine, order: list[str]) -> None:
 
 
 async def _timed(work: Callable[[], Awaitable[object]]) -> float:
-    """The median of the processor time it takes, the writer's thread included."""
+    """How quickly it can be done: the best of many, which a busy machine does little to."""
     taken = []
     for _ in range(SAMPLES):
-        began = time.process_time()
+        began = time.perf_counter()
         await work()
-        taken.append(time.process_time() - began)
-    return median(taken)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
 
 
 async def _multiply(either: Either, run_id: str) -> None:
