@@ -92,7 +92,7 @@ BROKEN = {
     """,
     "a lane has as many places taken as are held in it": f"""
         SELECT tenant, name FROM (
-            SELECT tenant, name, 1 AS n FROM ({_PLACES})
+            SELECT tenant, name, 1 AS n FROM ({_PLACES}) AS taken
             UNION ALL
             SELECT tenant, name, -held FROM lanes
         ) AS counted

@@ -227,7 +227,7 @@ class StoreMachine(RuleBasedStateMachine):
 def test_random_histories_leave_what_the_model_says(kind: str, request: pytest.FixtureRequest) -> None:
     StoreMachine.server = request.getfixturevalue("postgres") if kind == "postgres" else None
 
-    run_state_machine_as_test(StoreMachine, settings=SETTINGS)
+    run_state_machine_as_test(StoreMachine, settings=FEWER if kind == "postgres" else SETTINGS)
 
 
 SETTINGS = settings(
@@ -236,3 +236,5 @@ SETTINGS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+FEWER = settings(SETTINGS, max_examples=10)
+"""A step there is a round trip or several."""

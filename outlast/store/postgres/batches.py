@@ -1,6 +1,6 @@
 """What the writer of everything but submits does with a batch: a `Transaction`, and what it takes to get it done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from outlast.store.lanes import Limits
 from outlast.store.ops import Apply
@@ -34,12 +34,16 @@ class Batches:
             self._doubtful.pop(run_id, None)
         return Outcome(outcome.answers[len(handed_back) :], outcome.transitions)
 
+    def doubt(self, claimed: Mapping[str, str]) -> None:
+        """These runs may have been taken by these attempts, and nobody knows of it."""
+        self._doubtful.update(claimed)
+
     async def _transact(self, link: Link, ops: Sequence[Op]) -> Outcome:
         transaction = Transaction(link, self._shard(link), self._limits(), looks=self._looks)
         try:
             outcome = await transaction.run(ops)
         except CommitUnknown:
-            self._doubtful.update(transaction.claimed)
+            self.doubt(transaction.claimed)
             raise
         except NeedsTenants:
             if self._looks:

@@ -29,6 +29,8 @@ SET idle_in_transaction_session_timeout = 10000;
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
 SET jit = off;
 """
 """Durable whatever the database's default is. A process that is stopped in the middle of a transaction loses it soon,

@@ -9,10 +9,10 @@ WITH born AS (
     RETURNING id, tenant, session_id, status
 ), told AS (
     INSERT INTO outlast.events (run_id, seq, kind, at, attempt_id, data)
-    SELECT run_id, seq, kind, at, attempt_id, data
+    SELECT *
     FROM unnest(?::text[], ?::bigint[], ?::text[], ?::bigint[], ?::text[], ?::bytea[])
         AS new (run_id, seq, kind, at, attempt_id, data)
-    JOIN born ON born.id = new.run_id
+    WHERE (run_id IN (SELECT id FROM born)) IS TRUE -- hashed once: our sessions join by index alone
 ), known AS (
     INSERT INTO outlast.sessions (tenant, id, created_at)
     SELECT tenant, session_id, outlast.outlast_now()

@@ -67,9 +67,9 @@ class PostgresStore(Reads):
             self._address, lambda rungs: self.on_rung(rungs), lambda message: self.on_told(message)
         )
         submits = Submits(_shard, lambda: self.limits)
-        batches = Batches(_shard, lambda: self.limits, self._doorbell.ring_all)
+        self._lane = Batches(_shard, lambda: self.limits, self._doorbell.ring_all)
         self._submits: Writer[Submit] = Writer(Line(self._address), submits.transact, self._committed)
-        self._batches: Writer[Op] = Writer(Line(self._address), batches.transact, self._committed)
+        self._batches: Writer[Op] = Writer(Line(self._address), self._lane.transact, self._committed)
         self._doorbell.start()
 
     async def close(self) -> None:

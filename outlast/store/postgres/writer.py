@@ -56,6 +56,7 @@ class Writer(Generic[Op]):
         self._waiting: deque[tuple[Op, asyncio.Future[Answer]]] = deque()
         self._arrived = asyncio.Event()
         self._is_stopping = False
+        self._refused = 0
         self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def do(self, op: Op) -> Answer:
@@ -87,7 +88,7 @@ class Writer(Generic[Op]):
         try:
             outcome = await self._insist([op for op, _ in batch])
         except StoreUnavailable as error:
-            log.error("commit failed", exc=error, writes=len(batch))
+            self._note_refusal(str(error), len(batch))
             _answer(batch, [error] * len(batch))
         except Exception as error:
             if len(batch) > 1:
@@ -97,8 +98,20 @@ class Writer(Generic[Op]):
                 log.error("write refused by the database", exc=error)
                 _answer(batch, [error])
         else:
+            self._note_success()
             self._tell(outcome.transitions)
             _answer(batch, outcome.answers)
+
+    def _note_refusal(self, reason: str, writes: int) -> None:
+        """Say it once: a database that is away refuses commits by the hundred."""
+        if not self._refused:
+            log.error("commits fail", reason=reason, writes=writes)
+        self._refused += 1
+
+    def _note_success(self) -> None:
+        if self._refused:
+            log.warning("commits work again", refused=self._refused)
+            self._refused = 0
 
     def _tell(self, transitions: list[Transition]) -> None:
         try:
