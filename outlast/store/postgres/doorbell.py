@@ -8,16 +8,16 @@ transaction that writes runs: one connection of its own, which does not wait for
 import asyncio
 import base64
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from outlast import telemetry
 from outlast.errors import StoreUnavailable
-from outlast.runs import AttemptEnd, RunState
 from outlast.store.postgres.connection import Address, Line, Link, is_gone
 from outlast.store.postgres.statements import sql
 from outlast.store.protocol import OnRung, OnTold, Rung
+from outlast.store.rungs import rungs_of
 from outlast.transitions import Transition
 
 CHANNEL = "outlast"
@@ -34,7 +34,6 @@ ALIVE_S = 5.0
 PENDING_MAX = 20_000
 """Runs to tell of that may gather; beyond, the others are told to look at everything."""
 
-_TAKEN = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST, AttemptEnd.WAITING})
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Rung]).decode
 log = telemetry.get("store")
@@ -73,12 +72,11 @@ class Doorbell:
         await self._sending.close()
         await self._listening.close()
 
-    def ring(self, transitions: Iterable[Transition]) -> None:
+    def ring(self, transitions: Sequence[Transition]) -> None:
         """Something was committed here."""
         if not self._address.is_session:
             return
-        for transition in transitions:
-            rung = _rung(transition)
+        for rung in rungs_of(transitions):
             before = self._pending.get(rung.run_id)
             self._pending[rung.run_id] = rung if before is None else _both(before, rung)
         self._gathered.set()
@@ -191,16 +189,6 @@ class Doorbell:
             self._on_rung(rungs)
         except Exception as error:
             log.error("a listener broke", exc=error)
-
-
-def _rung(transition: Transition) -> Rung:
-    run, attempt = transition.run, transition.attempt
-    return Rung(
-        run.id,
-        is_ready=run.state is RunState.QUEUED and run.ready,
-        has_notice=transition.notice is not None,
-        taken_from=attempt.id if attempt is not None and attempt.end in _TAKEN else None,
-    )
 
 
 def _both(before: Rung, after: Rung) -> Rung:
