@@ -135,10 +135,10 @@ class Writer(Generic[Op]):
             except CommitUnknown as error:
                 self._line.drop()
                 raise unavailable(error.__cause__ or error, "say whether it has committed") from error
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except Exception as error:
                 if not is_gone(error):
                     raise
-                was_broken = link.is_closed()
+                was_broken = link.is_closed() or isinstance(error, asyncpg.InternalClientError)
                 self._line.drop()
                 if not (was_made and was_broken and may_reconnect):
                     raise unavailable(error, "commit; nothing was accepted") from error
