@@ -2,7 +2,7 @@
 
 gateway = Gateway(engine, settings, clock)
 await gateway.start()
-grant = gateway.grant(run_id, attempt_id, model)   # goes to the agent as base URL and API key
+grant = gateway.grant(run_id, attempt_id, model, lambda: lease.is_held)   # goes to the agent as base URL and API key
 gateway.revoke(attempt_id, cut=True)
 await gateway.stop()
 """

@@ -4,6 +4,8 @@ To the worker it hands out and revokes access; to agents it is an OpenAI-compati
 key stays on this side of it. It must never let a call through for an attempt that no longer holds its run.
 """
 
+from collections.abc import Callable
+
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.config import Settings
@@ -52,9 +54,9 @@ class Gateway:
         await self._listener.stop()
         await self._calls.close()
 
-    def grant(self, run_id: str, attempt_id: str, model: str | None) -> Grant:
-        """Let an attempt call models; `model` is what it means by `default`."""
-        return Grant(self.base_url, self._grants.issue(run_id, attempt_id, model))
+    def grant(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
+        """Let an attempt call models while its worker `holds` its lease; `model` is what it means by `default`."""
+        return Grant(self.base_url, self._grants.issue(run_id, attempt_id, model, holds))
 
     def revoke(self, attempt_id: str, *, cut: bool) -> None:
         """Take the access back: further calls get 403. Calls in flight are cut at once, or when the grace is over.

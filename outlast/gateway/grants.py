@@ -7,6 +7,7 @@ made-up one without remembering it. Nothing of it outlives the process.
 import asyncio
 import hmac
 import os
+from collections.abc import Callable
 
 import msgspec
 
@@ -29,7 +30,7 @@ class Grant(msgspec.Struct, frozen=True):
 class Holder:
     """An attempt that may call, and its calls in flight."""
 
-    def __init__(self, run_id: str, attempt_id: str, model: str | None) -> None:
+    def __init__(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> None:
         self.run_id = run_id
         self.attempt_id = attempt_id
         self.model = model
@@ -37,8 +38,17 @@ class Holder:
         self.places = Room(MAX_IN_FLIGHT)
         """For its calls; what comes on top waits."""
         self.calls: set[asyncio.Task[None]] = set()
-        self.is_over = False
-        """The attempt may call no more; what it has in flight may still be there."""
+        self._holds = holds
+        self._is_ended = False
+
+    @property
+    def is_over(self) -> bool:
+        """The attempt may call no more, or not now; what it has in flight may still be there."""
+        return self._is_ended or not self._holds()
+
+    def end(self) -> None:
+        """From here on it may call no more."""
+        self._is_ended = True
 
     def cut(self) -> None:
         """Abort the calls in flight; their connections to the provider are closed at once."""
@@ -54,9 +64,9 @@ class Grants:
         self._holders: dict[str, Holder] = {}
         self._reasons: dict[str, str] = {}
 
-    def issue(self, run_id: str, attempt_id: str, model: str | None) -> str:
-        """A token for this attempt; asked twice, the same one."""
-        self._holders.setdefault(attempt_id, Holder(run_id, attempt_id, model))
+    def issue(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> str:
+        """A token for this attempt, good while its worker `holds` its lease; asked twice, the same one."""
+        self._holders.setdefault(attempt_id, Holder(run_id, attempt_id, model, holds))
         return self._token(attempt_id)
 
     def end(self, attempt_id: str, *, cut: bool, grace_s: float) -> None:
@@ -64,7 +74,7 @@ class Grants:
         holder = self._holders.get(attempt_id)
         if holder is None:
             return
-        holder.is_over = True
+        holder.end()
         if cut or not holder.calls:
             self._drop(attempt_id)
         else:
@@ -99,7 +109,7 @@ class Grants:
     def _drop(self, attempt_id: str) -> None:
         holder = self._holders.pop(attempt_id, None)
         if holder is not None:
-            holder.is_over = True
+            holder.end()
             holder.cut()
 
     def _token(self, attempt_id: str) -> str:

@@ -69,7 +69,7 @@ class Ledger:
         try:
             await self._write(tally)
         except (Fenced, RunNotFound):
-            tally.holder.is_over = True
+            tally.holder.end()
         except OutlastError as error:
             # The answer is paid for and good: better uncounted than withheld.
             _log.error("model call not recorded", run_id=tally.holder.run_id, code=error.code)

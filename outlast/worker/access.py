@@ -1,5 +1,6 @@
 """How an attempt gets at a model: the worker asks, whoever holds the gateway answers."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -18,8 +19,9 @@ class Grant(Protocol):
 class ModelAccess(Protocol):
     """Gives attempts their access to models and takes it back. None of it may block or fail."""
 
-    def grant(self, run_id: str, attempt_id: str, model: str | None) -> Grant:
-        """Let the attempt call models, `model` being the one its run was submitted for."""
+    def grant(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
+        """Let the attempt call models, `model` being the one its run was submitted for, for as long as `holds` says
+        that the worker has its lease: a process that stood still must not pay for what others have taken over."""
         ...
 
     def revoke(self, attempt_id: str, *, cut: bool) -> None:

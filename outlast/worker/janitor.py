@@ -58,17 +58,23 @@ class Beater:
             await asyncio.sleep(self._lease.lease_s / BEATS_PER_LEASE if in_time else RETRY_S)
 
     async def beat(self) -> bool:
-        """Renew once; False if that did not succeed."""
+        """Renew once; False if that did not succeed.
+
+        A lease that ran out while this process stood still is lost before anybody is asked: the agents stop at once,
+        whatever the store says and whether or not it answers.
+        """
+        if self._lease.has_run_out:
+            self._lost("its time was up")
         asked_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(RETRY_S, self._lease.left_s - self._margin_s)):
                 is_ours = await self._engine.beat(self._worker_id(), self._lease.lease_s, self._card())
         except (StoreUnavailable, TimeoutError):
-            if self._lease.is_held and self._lease.left_s <= self._margin_s:
+            if self._lease.has_run_out or (self._lease.is_held and self._lease.left_s <= self._margin_s):
                 self._lost("it could not be renewed")
             return False
-        if not is_ours:
-            self._lost("the store has given it up")
+        if self._lease.has_run_out or not is_ours:
+            self._lost("the store has given it up" if not is_ours else "the answer came too late")
             return False
         was_held = self._lease.is_held
         self._lease.renewed(asked_at)

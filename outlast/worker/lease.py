@@ -31,6 +31,11 @@ class Lease:
     def is_held(self) -> bool:
         return self.left_s > 0
 
+    @property
+    def has_run_out(self) -> bool:
+        """Whether it was held, its time is up, and nobody has called it `lost` yet: this process stood still."""
+        return self._until > float("-inf") and not self.is_held
+
     def renewed(self, asked_at: float) -> None:
         self._until = asked_at + self.lease_s
 

@@ -263,7 +263,8 @@ class Worker:
     def _start_frame(self, attempt: Attempt, request: bytes, runner: Runner) -> Start:
         needs = msgspec.json.decode(request, type=_Needs)
         run = attempt.run
-        grant = self._access.grant(run.id, attempt.id, needs.model) if attempt.has_model else None
+        access = self._access
+        grant = access.grant(run.id, attempt.id, needs.model, self._holds) if attempt.has_model else None
         return Start(
             run_id=run.id,
             attempt_id=attempt.id,
@@ -275,6 +276,9 @@ class Worker:
             agent_root=self._agent_root,
             mcp={name: self._settings.mcp[name] for name in needs.mcp if name in self._settings.mcp},
         )
+
+    def _holds(self) -> bool:
+        return self._lease.is_held
 
     def _carry_solo(self, attempt: Attempt, start: Start) -> None:
         """A run that a host has died with gets a process of its own: there it can harm only itself."""

@@ -27,7 +27,9 @@ class Agent:
         self.gateway = gateway
         self.run_id = run.id
         self.attempt_id = attempt_id
-        self.grant = gateway.grant(run.id, attempt_id, "gpt-granted")
+        self.holds_lease = True
+        """What its worker says of its lease."""
+        self.grant = gateway.grant(run.id, attempt_id, "gpt-granted", lambda: self.holds_lease)
 
     def openai(self, max_retries: int = 0) -> openai.AsyncOpenAI:
         """OpenAI's client, as an agent has it."""

@@ -49,6 +49,19 @@ async def test_the_providers_own_key_opens_nothing(agent: Agent, provider: Provi
             await client.models.list()
 
 
+async def test_a_worker_that_outlived_its_lease_lets_no_call_through(
+    agent: Agent, provider: Provider
+) -> None:
+    agent.holds_lease = False
+
+    async with agent.openai(max_retries=3) as client:
+        with pytest.raises(openai.PermissionDeniedError, match="no longer holds its run") as refused:
+            await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}])
+
+    assert refused.value.code == "attempt_over"
+    assert provider.asked == []
+
+
 async def test_a_revoked_token_is_refused_once_and_not_tried_again(agent: Agent, provider: Provider) -> None:
     agent.gateway.revoke(agent.attempt_id, cut=False)
 

@@ -37,7 +37,7 @@ class Access:
         self.revoked: dict[str, bool] = {}
         self.why: str | None = None
 
-    def grant(self, run_id: str, attempt_id: str, model: str | None) -> Grant:
+    def grant(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
         self.granted.append(attempt_id)
         return Grant("http://127.0.0.1:9/v1", f"token-of-{attempt_id}")
 

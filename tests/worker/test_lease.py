@@ -1,0 +1,71 @@
+"""The lease of a worker that stood still, or whose store is away: it is over for us before it is for the store."""
+
+from pathlib import Path
+
+from outlast.clock import FakeClock
+from outlast.engine import Engine
+from outlast.store.sqlite import SqliteStore
+from outlast.worker.janitor import Beater
+from outlast.worker.lease import Lease
+from outlast.workers import WorkerCard
+
+LEASE_S = 9.0
+
+
+class Holder:
+    """A lease, what renews it in a store of its own, and what was said of it."""
+
+    def __init__(self, folder: Path, clock: FakeClock) -> None:
+        self.store = SqliteStore(folder, clock)
+        self.heard: list[bool] = []
+        self.lease = Lease(clock, LEASE_S)
+        engine = Engine(self.store, clock)
+        self.beater = Beater(engine, self.lease, clock, lambda: "wrk_1", WorkerCard, self.heard.append)
+
+
+async def _holder(folder: Path, clock: FakeClock) -> Holder:
+    holder = Holder(folder, clock)
+    await holder.store.open()
+    assert await holder.beater.beat()
+    return holder
+
+
+async def test_a_worker_that_stood_still_gives_its_lease_up_before_it_asks(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    holder = await _holder(tmp_path, clock)
+
+    clock.advance(LEASE_S)
+
+    assert not holder.lease.is_held
+    assert not await holder.beater.beat()
+    assert holder.heard == [True, False, False]
+    await holder.store.close()
+
+
+async def test_a_worker_that_stood_still_gives_its_lease_up_also_while_the_store_is_away(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    holder = await _holder(tmp_path, clock)
+    await holder.store.close()
+
+    clock.advance(LEASE_S)
+
+    assert not await holder.beater.beat()
+    assert holder.heard == [True, False]
+
+
+async def test_a_lease_that_cannot_be_renewed_is_given_up_before_its_end(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    holder = await _holder(tmp_path, clock)
+    await holder.store.close()
+
+    clock.advance(LEASE_S / 2)
+    assert not await holder.beater.beat()
+    assert holder.lease.left_s == LEASE_S / 2
+    clock.advance(LEASE_S / 2 - 2)
+    assert not await holder.beater.beat()
+
+    assert not holder.lease.is_held
+    assert holder.heard == [True, False]
