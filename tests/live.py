@@ -44,6 +44,10 @@ class Live:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> Self:
         """Start and wait until it answers on /ready."""
         clean = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
