@@ -28,6 +28,7 @@ _OTHERS = {
     "serve": "Start the server.",
     "worker": "Carry out runs, without an API.",
     "workers": "Who carries out runs, and which.",
+    "migrate": "Bring the store's schema up to date.",
     "demo": "Watch a real model answer a run, on this machine.",
     "model": "The small local model.",
     "version": "Which Outlast this is.",

@@ -7,7 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     database_listen: bool = True
     """Off behind a pooler that gives out connections for one transaction each: then servers look every second."""
+    migrate: Literal["auto", "off"] = "auto"
+    """Whether a server brings the schema up to date at its start, or refuses to start while something is missing."""
     host: str = "127.0.0.1"
     port: int = 8005
     public_url: str | None = None
@@ -136,6 +138,12 @@ def load(env: Mapping[str, str], **overrides: object) -> Settings:
         raise ConfigError(_name_setting(error, values)) from error
     _check(settings)
     return settings
+
+
+def of_store(env: Mapping[str, str], data_dir: str | None) -> Settings:
+    """The settings for a look at a store; a folder that is named on the command line wins over a database."""
+    settings = load(env, data_dir=data_dir)
+    return settings if data_dir is None else msgspec.structs.replace(settings, database_url=None)
 
 
 def _convert(kind: type, value: object) -> object:

@@ -44,6 +44,13 @@ def _remember_url(ctx: click.Context, _param: click.Parameter, value: str | None
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the server's JSON, and nothing else.")
 
 
+of_store = click.option(
+    "--data-dir",
+    metavar="PATH",
+    help="A data folder. [default: the PostgreSQL of OUTLAST_DATABASE_URL, else OUTLAST_DATA_DIR]",
+)
+
+
 def _not_blank(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if not value.strip():  # "$ID" of a submit that failed; as a path it would mean all runs
         raise click.BadParameter("It is empty.")

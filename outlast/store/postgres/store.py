@@ -48,8 +48,12 @@ T = TypeVar("T")
 class PostgresStore(Reads):
     """`Store` in a PostgreSQL. Make it, `open` it, and `close` it on the same event loop."""
 
-    def __init__(self, url: str, *, listen: bool = True) -> None:
-        """With `listen` off it does without whatever needs a session: for poolers that hand out transactions."""
+    def __init__(self, url: str, *, listen: bool = True, migrates: bool = True) -> None:
+        """With `listen` off it does without whatever needs a session: for poolers that hand out transactions.
+
+        With `migrates` off it does not open unless the schema is up to date.
+        """
+        self._migrates = migrates
         self._address = Address(url, is_session=listen)
         super().__init__(self._address)
         self.on_commit: OnCommit = lambda transitions: None
@@ -62,7 +66,7 @@ class PostgresStore(Reads):
     async def open(self) -> None:
         """Bring the schema up to date, then write, ring and listen."""
         load_queries(PACKAGE)
-        await prepare(self._address)
+        await prepare(self._address, migrates=self._migrates)
         self._doorbell = Doorbell(
             self._address, lambda rungs: self.on_rung(rungs), lambda message: self.on_told(message)
         )

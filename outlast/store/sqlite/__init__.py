@@ -1,5 +1,6 @@
 """The embedded store: one SQLite file, owned by one server process."""
 
 from outlast.store.sqlite.store import SqliteStore
+from outlast.store.sqlite.upgrade import SqliteSchema
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteSchema", "SqliteStore"]

@@ -18,7 +18,7 @@ from outlast.clock import Clock
 from outlast.errors import ConfigError, StoreOwned, StoreUnavailable
 from outlast.runs import Json
 from outlast.store.lanes import NO_LIMITS
-from outlast.store.migrate import CODE_VERSION, pending
+from outlast.store.migrate import refuse
 from outlast.store.ops import Apply, LimitSession, Reap, Recover
 from outlast.store.protocol import (
     Claimed,
@@ -43,6 +43,7 @@ from outlast.store.sqlite.ops import (
 )
 from outlast.store.sqlite.peers import Peer
 from outlast.store.sqlite.reads import Reads
+from outlast.store.sqlite.schema import lag_of, migrate
 from outlast.store.sqlite.sweep import Sweep
 from outlast.store.sqlite.turns import Turns
 from outlast.store.sqlite.writer import Committed, Writer
@@ -71,7 +72,11 @@ class SqliteStore(Reads):
     given; they also have to hold the lock's descriptor, so that the folder is not free as long as one of them lives.
     """
 
-    def __init__(self, data_dir: Path, clock: Clock, guest: socket.socket | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, clock: Clock, guest: socket.socket | None = None, *, migrates: bool = True
+    ) -> None:
+        """With `migrates` off it does not open unless the schema is up to date."""
+        self._migrates = migrates
         self._dir = data_dir
         self._clock = clock
         self._guest = guest
@@ -110,7 +115,9 @@ class SqliteStore(Reads):
         connection = self._connect()
         self._turns = Turns(self._dir)
         if self._guest is None:
-            _migrate(connection)
+            if self._migrates:
+                migrate(connection)
+            refuse(lag_of(connection))
             connection.execute(query(PACKAGE, "end_leases"), (self._clock.now(),))
         else:
             self._meet(self._guest)
@@ -275,20 +282,6 @@ class SqliteStore(Reads):
     def tell(self, message: bytes) -> None:
         for peer in self._peers:
             peer.tell(message)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema'").fetchone()
-    version, compatible = (
-        connection.execute("SELECT version, oldest_compatible_code FROM schema").fetchone()
-        if known
-        else (0, 0)
-    )
-    for migration in pending(PACKAGE, version, compatible):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {migration.sql}; DELETE FROM schema; "
-            f"INSERT INTO schema VALUES ({migration.version}, {CODE_VERSION}); COMMIT"
-        )
 
 
 def _as(kind: type[T], answer: object) -> T:
