@@ -321,11 +321,16 @@ class Worker:
         """Another process may have taken runs from here without our hearing which: ask the store, stop those."""
         while True:
             await self._engine.wakeups.doubt.wait()
-            before = list(self.attempts.values())
-            held = await self._engine.held(self.id)
-            for attempt in before:
-                if attempt.id not in held and not attempt.is_decided:
-                    attempt.fenced(await self._engine.head(attempt.run.id))
+            try:
+                await self._end_unheld(list(self.attempts.values()))
+            except StoreUnavailable:
+                pass  # the bell rings again in a second
+
+    async def _end_unheld(self, attempts: list[Attempt]) -> None:
+        held = await self._engine.held(self.id)
+        for attempt in attempts:
+            if attempt.id not in held and not attempt.is_decided:
+                attempt.fenced(await self._engine.head(attempt.run.id))
 
     def _card(self) -> WorkerCard:
         settings = self._settings

@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import httpx
 
+from tests.faults.fleet import Fleet
 from tests.live import Live, wait_until
 
 
@@ -19,8 +21,8 @@ class Crowd:
         """The run of each key."""
         self.answers: Counter[int | str] = Counter()
         """How often each status came; the name of the error where none did."""
-        self.slowest_s = 0.0
         self._body = body
+        self._name = uuid4().hex[:8]
         self._urls = [server.url for server in servers]
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -34,6 +36,22 @@ class Crowd:
             timeout_s,
             lambda: f"{wanted} accepted runs; there are {len(self.accepted)}, answered {self.answers}",
         )
+
+    def check(self, fleet: Fleet, timeout_s: float = 60) -> None:
+        """Every acknowledged run is the only one of its key, and has echoed it."""
+        wait_until(lambda: self._left(fleet) == 0, timeout_s, lambda: f"{self._left(fleet)} runs to end")
+        rows = fleet.fetch(
+            "SELECT idempotency_key, id, state, convert_from(result, 'UTF8') FROM outlast.runs WHERE id = ANY($1)",
+            list(self.accepted.values()),
+        )
+        assert {row[0]: row[1] for row in rows} == self.accepted
+        assert {(row[2], row[3]) for row in rows} == {("succeeded", f'"{key}"') for key in self.accepted}
+
+    def _left(self, fleet: Fleet) -> int:
+        rows = fleet.fetch(
+            "SELECT count(*) FROM outlast.runs WHERE finished_at IS NULL AND idempotency_key IS NOT NULL"
+        )
+        return int(rows[0][0])
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -51,7 +69,7 @@ class Crowd:
         number = 0
         with httpx.Client(timeout=30, trust_env=False) as http:
             while not self._over.is_set():
-                self._submit(http, f"{client}-{number}", client + number)
+                self._submit(http, f"{self._name}-{client}-{number}", client + number)
                 number += 1
                 self._over.wait(0.01)
 

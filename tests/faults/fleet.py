@@ -96,12 +96,10 @@ class Worker:
 
     def agents(self) -> set[int]:
         """The processes that its agents have."""
-        home = self.data_dir / "worker-0"
-        if not home.exists():
-            return set()
-        folder = marks.folder_id(home)
+        folders = [marks.folder_id(seat) for seat in self.data_dir.glob("worker-*")]
         pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        found = {pid for pid in pids if marks.bears(pid, folder) and not processes.is_dead(pid)}
+        found = {pid for pid in pids if any(marks.bears(pid, folder) for folder in folders)}
+        found = {pid for pid in found if not processes.is_dead(pid)}
         return {pid for pid in found if _name(pid) not in ("outlast-host", "outlast-forks")}
 
 
@@ -204,6 +202,17 @@ class Fleet:
         assert worker is not None
         return job_id, worker
 
+    def held_by(self, worker: Worker, prompt: str) -> str:
+        """A run in the shared host of this worker: the others stand still until it has begun."""
+        others = [other for other in self.workers if other is not worker]
+        for other in others:
+            other.send(signal.SIGSTOP)
+        job_id, holder = self.running(None, prompt)
+        for other in others:
+            other.send(signal.SIGCONT)
+        assert holder is worker
+        return job_id
+
     def _has_begun(self, job_id: str, prompt: str) -> bool:
         if any(asked.pieces for asked in self.calls(prompt)):
             return True
@@ -224,8 +233,20 @@ class Fleet:
     def ended(self, job_id: str, timeout_s: float = 30) -> dict[str, object]:
         """The status of the run once it has ended, from the server that did not take it in."""
         server = self.servers[-1]
-        self.until(lambda: server.ended(job_id), timeout_s, f"the end of {job_id}")
+        wait_until(
+            lambda: server.ended(job_id),
+            timeout_s,
+            lambda: f"the end of {server.status(job_id)}\n{self.history(job_id)}\n{self.logs()}",
+        )
         return server.status(job_id)
+
+    def history(self, job_id: str) -> str:
+        """What its events say, and who has it."""
+        rows = self.fetch(
+            "SELECT seq, at, kind, data FROM outlast.events WHERE run_id = $1 ORDER BY seq", job_id
+        )
+        holder = self.holder(job_id)
+        return "\n".join([f"held by {holder and holder.name}", *(str(tuple(row)) for row in rows[-20:])])
 
     def result(self, job_id: str) -> object:
         answer = self.servers[-1].http.get(f"/api/v1/runs/{job_id}/result")

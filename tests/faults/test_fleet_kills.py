@@ -14,13 +14,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_killed_workers_runs_start_elsewhere_soon_after_its_lease(many: Fleet) -> None:
     isolated, worker = many.running("stays", "one")
-    for other in many.workers:
-        if other is not worker:
-            other.send(signal.SIGSTOP)  # so that the one to be killed gets the shared run too
-    shared, holder = many.running(None, "Hold one.")
-    assert holder is worker
-    for other in many.workers:
-        other.send(signal.SIGCONT)
+    shared = many.held_by(worker, "Hold one.")
 
     killed_at = worker.kill()
     taken_at = many.until(
@@ -41,16 +35,18 @@ def test_a_server_killed_among_submits_takes_nothing_with_it(many: Fleet) -> Non
         many.servers[0].start()
         crowd.has_accepted(20)
 
-    _all_are_there(many, crowd)
+    crowd.check(many)
     assert {said for said in crowd.answers if isinstance(said, int)} == {202}
 
 
 def test_a_killed_agent_process_goes_on_at_once(many: Fleet) -> None:
     job_id, worker = many.running("stays", "two")
 
-    for agent in worker.agents():
+    agents = worker.agents()
+    for agent in agents:
         os.kill(agent, signal.SIGKILL)
 
+    assert agents
     assert many.ended(job_id)["attempt"] == 2
     assert many.result(job_id) == "attempt 2"
 
@@ -69,7 +65,7 @@ def test_a_killed_database_is_missed_and_comes_back_to_all_that_was_accepted(man
         many.database.start()
         crowd.has_accepted(50)
 
-    _all_are_there(many, crowd)
+    crowd.check(many)
     assert {said for said in crowd.answers if isinstance(said, int)} <= {202, 503}
     assert all(server.is_alive for server in many.servers)
     assert all(worker.is_alive for worker in many.workers)
@@ -80,22 +76,3 @@ def _says_503(many: Fleet, job_id: str) -> bool:
     answers = [get(server, f"/api/v1/runs/{job_id}") for server in many.servers]
     assert all(answer is not None and answer.status_code in (200, 503) for answer in answers)
     return all(answer is not None and answer.headers.get("retry-after") for answer in answers)
-
-
-def _all_are_there(many: Fleet, crowd: Crowd) -> None:
-    """Every acknowledged run is the only one of its key, and has echoed it."""
-    many.until(lambda: _unfinished(many) == 0, 60, "all runs to end")
-    rows = many.fetch(
-        "SELECT idempotency_key, id, state, convert_from(result, 'UTF8') FROM outlast.runs "
-        "WHERE idempotency_key IS NOT NULL AND id = ANY($1)",
-        list(crowd.accepted.values()),
-    )
-    assert {row[0]: row[1] for row in rows} == crowd.accepted
-    assert {(row[2], row[3]) for row in rows} == {("succeeded", f'"{key}"') for key in crowd.accepted}
-
-
-def _unfinished(many: Fleet) -> int:
-    rows = many.fetch(
-        "SELECT count(*) FROM outlast.runs WHERE finished_at IS NULL AND idempotency_key IS NOT NULL"
-    )
-    return int(rows[0][0])

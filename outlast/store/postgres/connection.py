@@ -17,6 +17,9 @@ from outlast.errors import StoreUnavailable
 CONNECT_S = 5.0
 STATEMENT_S = 30.0
 """A statement that takes longer is given up, and its connection with it: it may be half dead."""
+IDLE_S = 2.0
+"""A transaction whose process says nothing for so long is ended: it may stand still, and nobody could take up the runs
+it has locked. Shorter than the shortest sensible lease."""
 HOLD_OFF_S = 0.2
 """After a connection could not be made, nobody tries again for so long."""
 
@@ -25,7 +28,7 @@ SET synchronous_commit = on;
 SET default_transaction_isolation = 'read committed';
 SET statement_timeout = {round(STATEMENT_S * 1000)};
 SET lock_timeout = {round(STATEMENT_S * 500)};
-SET idle_in_transaction_session_timeout = 10000;
+SET idle_in_transaction_session_timeout = {round(IDLE_S * 1000)};
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
