@@ -130,6 +130,7 @@ class Fleet:
             "OUTLAST_AGENT_ROOT": str(Path(rude.__file__).parent),
             "OUTLAST_LEASE_S": str(LEASE_S),
             "OUTLAST_GRACE_S": "0.5",
+            "OUTLAST_STOP_GRACE_S": "0.3",
             **{f"OUTLAST_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.servers = [self._server(root, f"server-{n}") for n in range(servers)]
