@@ -29,6 +29,7 @@ _OTHERS = {
     "worker": "Carry out runs, without an API.",
     "workers": "Who carries out runs, and which.",
     "migrate": "Bring the store's schema up to date.",
+    "doctor": "Whether a store is sound, and what to do if not.",
     "demo": "Watch a real model answer a run, on this machine.",
     "model": "The small local model.",
     "version": "Which Outlast this is.",

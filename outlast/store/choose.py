@@ -8,7 +8,8 @@ from outlast.config import Settings
 from outlast.errors import ConfigError
 from outlast.store.migrate import Schema
 from outlast.store.protocol import Store
-from outlast.store.sqlite import SqliteSchema, SqliteStore
+from outlast.store.snapshot import Sight
+from outlast.store.sqlite import SqliteSchema, SqliteSight, SqliteStore
 
 
 def store_of(settings: Settings, clock: Clock) -> Store:
@@ -28,6 +29,15 @@ def schema_of(settings: Settings, clock: Clock) -> Schema:
     with _driver_needed():
         from outlast.store.postgres import PostgresSchema
     return PostgresSchema(settings.database_url, listen=settings.database_listen)
+
+
+def sight_of(settings: Settings, clock: Clock) -> Sight:
+    """A look at that store."""
+    if settings.database_url is None:
+        return SqliteSight(settings.data_dir, clock)
+    with _driver_needed():
+        from outlast.store.postgres import PostgresSight
+    return PostgresSight(settings.database_url, listen=settings.database_listen)
 
 
 @contextmanager
