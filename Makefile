@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint check fmt docs lock demo bench clean
+.PHONY: help setup test lint check fmt docs lock demo bench chaos clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -38,6 +38,9 @@ demo: $(VENV)/runtime.stamp $(VENV)/outlast.stamp  ## a real model answers a sub
 
 bench: setup  ## measure (ARGS goes to it)
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: setup  ## kill everything at random, for 5 minutes (ARGS goes to it)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
