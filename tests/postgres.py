@@ -145,6 +145,12 @@ class Postgres:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         return self.url(name)
 
+    def admit(self, network: str) -> None:
+        """Let clients in that come from there; `listen_addresses` has to have an address that they can reach."""
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} trust\n")
+        self.execute("SELECT pg_reload_conf()")
+
     def empty_database(self) -> str:
         """The address of a fresh database with nothing in it."""
         name = f"empty_{secrets.token_hex(4)}"

@@ -100,7 +100,7 @@ AnyReply = Say | Fail | Raw
 class Provider:
     """The server: a context manager that serves while it is entered."""
 
-    def __init__(self, key: str = KEY) -> None:
+    def __init__(self, key: str = KEY, host: str = "127.0.0.1") -> None:
         self.key = key
         """Requests without this bearer key get 401; empty: nobody is asked for one."""
         self.asked: list[Asked] = []
@@ -109,7 +109,7 @@ class Provider:
         self._script: deque[AnyReply] = deque()
         self._released = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._socket = socket.create_server((host, 0), backlog=1024)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._serve, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False
@@ -120,7 +120,8 @@ class Provider:
     @property
     def base_url(self) -> str:
         """What goes into OPENAI_BASE_URL."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{host}:{port}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()

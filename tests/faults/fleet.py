@@ -166,10 +166,11 @@ class Fleet:
         return {str(row[0]) for row in rows}
 
     def holder(self, job_id: str) -> Worker | None:
-        """The worker that has the run now."""
+        """The worker that has the run now, or had it last."""
         rows = self.fetch(
-            "SELECT convert_from(card, 'UTF8')::json->>'name' FROM outlast.runs "
-            "JOIN outlast.workers ON workers.id = runs.worker_id WHERE runs.id = $1",
+            "SELECT convert_from(card, 'UTF8')::json->>'name' FROM outlast.workers WHERE id = coalesce("
+            "(SELECT worker_id FROM outlast.runs WHERE id = $1), "
+            "(SELECT worker_id FROM outlast.attempts WHERE run_id = $1 ORDER BY number DESC LIMIT 1))",
             job_id,
         )
         names = {worker.name: worker for worker in self.workers}
@@ -203,12 +204,12 @@ class Fleet:
         assert worker is not None
         return job_id, worker
 
-    def held_by(self, worker: Worker, prompt: str) -> str:
-        """A run in the shared host of this worker: the others stand still until it has begun."""
+    def held_by(self, worker: Worker, prompt: str, agent: str | None = None) -> str:
+        """A run that this worker has: the others stand still until it has begun."""
         others = [other for other in self.workers if other is not worker]
         for other in others:
             other.send(signal.SIGSTOP)
-        job_id, holder = self.running(None, prompt)
+        job_id, holder = self.running(agent, prompt)
         for other in others:
             other.send(signal.SIGCONT)
         assert holder is worker
