@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint check fmt docs lock demo bench chaos clean
+.PHONY: help setup test lint check fmt docs lock demo bench faults chaos clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -38,6 +38,9 @@ demo: $(VENV)/runtime.stamp $(VENV)/outlast.stamp  ## a real model answers a sub
 
 bench: setup  ## measure (ARGS goes to it)
 	$(BIN)/python -m bench $(ARGS)
+
+faults: setup  ## kill, stop and cut off each part, also what takes too long for every day
+	$(BIN)/python -m pytest tests/faults -m "slow or long" $(ARGS)
 
 chaos: setup  ## kill everything at random, for 5 minutes (ARGS goes to it)
 	$(BIN)/python -m tests.chaos $(ARGS)

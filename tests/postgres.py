@@ -112,6 +112,31 @@ class Postgres:
         wait_until(self._is_ready, START_S, lambda: f"PostgreSQL to start:\n{self.log.read_text()[-3000:]}")
         return self
 
+    def follow(self, primary: "Postgres") -> Self:
+        """Start as a standby of that one, with a copy of all it has."""
+        words = [
+            "pg_basebackup",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(primary.port),
+            "-U",
+            "postgres",
+            "-R",
+            "-X",
+            "stream",
+        ]
+        copied = self._spawn(
+            [*words, "-c", "fast", "--no-sync", "-D", str(self._data)], stdout=subprocess.PIPE
+        )
+        said, _ = copied.communicate(timeout=60)
+        assert copied.returncode == 0, said.decode()
+        return self.start()
+
+    def promote(self) -> None:
+        """From a standby to a primary; returns when it takes writes."""
+        self.execute("SELECT pg_promote()")
+
     def kill(self) -> None:
         """SIGKILL of the server and every process of it, as a power cut would (but for the page cache)."""
         assert self._process is not None
@@ -208,7 +233,7 @@ class Postgres:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) > 7 and lines[7].strip() == "ready"
+        return len(lines) > 7 and lines[7].strip() in ("ready", "standby")
 
     def _pids(self) -> list[int]:
         """The server's processes, which all have its folder as their own."""

@@ -114,13 +114,14 @@ class Fleet:
         *,
         servers: int = 2,
         workers: int = 2,
+        url: str | None = None,
         **settings: object,
     ) -> None:
         agents = [f'[agents.{name}]\nfunction = "rude:{name}"\n' for name in rude.AGENTS]
         agents += [f'[agents.{name}]\nfunction = "steady:{name}"\n' for name in steady.AGENTS]
         (root / "outlast.toml").write_text("".join(agents))
         self.database = database
-        self.url = database.database()
+        self.url = url or database.database()
         self.provider = provider
         self.env = {
             "OUTLAST_DATABASE_URL": self.url,
@@ -178,7 +179,7 @@ class Fleet:
 
     def fetch(self, query: str, *values: object) -> Sequence[asyncpg.Record]:
         """What the database says, asked past everything of ours."""
-        return asyncio.run(_fetch(self.url, query, *values))
+        return fetch(self.url, query, *values)
 
     def logs(self) -> str:
         files = [*(worker.log for worker in self.workers), *(server.log for server in self.servers)]
@@ -290,7 +291,9 @@ class Fleet:
 
 
 @contextmanager
-def fleet(root: Path, database: Postgres, **settings: int | bool) -> Iterator[Fleet]:
+def fleet(
+    root: Path, database: Postgres, *, servers: int = 2, workers: int = 2, **settings: str | int
+) -> Iterator[Fleet]:
     """All of them running; every first answer to a prompt is held back, every later one is given."""
     with Provider() as provider:
         seen: set[bytes] = set()
@@ -301,7 +304,7 @@ def fleet(root: Path, database: Postgres, **settings: int | bool) -> Iterator[Fl
             return HELD if is_first and b"Hold" in asked.body else Say()
 
         provider.answer = answer
-        ours = Fleet(root, database, provider, **settings)
+        ours = Fleet(root, database, provider, servers=servers, workers=workers, url=None, **settings)
         try:
             ours.start()
             yield ours
@@ -315,6 +318,11 @@ def get(server: Live, path: str) -> httpx.Response | None:
         return server.http.get(path)
     except httpx.TransportError:
         return None
+
+
+def fetch(url: str, query: str, *values: object) -> Sequence[asyncpg.Record]:
+    """What a database says."""
+    return asyncio.run(_fetch(url, query, *values))
 
 
 async def _fetch(url: str, query: str, *values: object) -> Sequence[asyncpg.Record]:
