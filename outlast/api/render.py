@@ -21,7 +21,7 @@ from outlast.api.schemas import (
     WorkerView,
 )
 from outlast.clock import iso
-from outlast.runs import Progress, Run, RunState, Usage
+from outlast.runs import DEFAULT_QUEUE, Progress, Run, RunState, Usage
 from outlast.schedules import Schedule
 from outlast.store.protocol import Listing, ScheduleListing, SessionListing, SessionSeen
 from outlast.workers import WorkerSeen
@@ -77,7 +77,7 @@ def _view(run: Run) -> StatusView:
         session_id=run.session_id,
         agent=run.agent,
         schedule_id=run.schedule_id,
-        queue=run.queue,
+        queue=run.queue if run.queue != DEFAULT_QUEUE else None,
         blocked_by=run.blocked_by,
         error=run.error.message if run.error else None,
         error_code=run.error.code if run.error else None,

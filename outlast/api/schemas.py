@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from outlast.engine import MAX_AHEAD_S
-from outlast.runs import DEFAULT_QUEUE, JsonObject, RunStatus
+from outlast.runs import JsonObject, RunStatus
 from outlast.schedules import Missed
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -153,7 +153,7 @@ class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     session_id: str | None = None
     agent: str | None = None
     schedule_id: str | None = None
-    queue: str = DEFAULT_QUEUE
+    queue: str | None = None
     blocked_by: str | None = None
     error: str | None = None
     error_code: str | None = None
