@@ -7,9 +7,26 @@ import pytest
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
+from outlast.store.protocol import Store
 from outlast.store.sqlite import SqliteStore
 from tests import invariants
+from tests.kept import BOTH, server_for
 from tests.postgres import Postgres, newest, oldest
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both stores in turn, unless the module names others in `STORES` or the test is marked `sqlite`."""
+    if "keeper" in metafunc.fixturenames:
+        stores = getattr(metafunc.module, "STORES", BOTH)
+        if metafunc.definition.get_closest_marker("sqlite") is not None:
+            stores = ("sqlite",)
+        metafunc.parametrize("keeper", stores, indirect=True)
+
+
+@pytest.fixture
+def keeper(request: pytest.FixtureRequest) -> Postgres | None:
+    """The PostgreSQL on which the test's store is kept; none for SQLite."""
+    return server_for(request)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +51,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqliteStore]:
-    """An open store in a folder of its own; every store that Outlast has goes through here."""
+    """An open store in a folder of its own; tests/store and tests/api have theirs on PostgreSQL too."""
     store = SqliteStore(tmp_path / "data", clock)
     await store.open()
     yield store
@@ -43,6 +60,6 @@ async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqliteStore]:
 
 
 @pytest.fixture
-def engine(store: SqliteStore, clock: FakeClock) -> Engine:
+def engine(store: Store, clock: FakeClock) -> Engine:
     """The verbs on that store."""
     return Engine(store, clock)

@@ -1,7 +1,7 @@
-"""A real server on a loopback port of its own, over a real store, without any worker but the test's `driver`."""
+"""A real server on a loopback port of its own, over both stores in turn, without any worker but the test's `driver`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -18,10 +18,13 @@ from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.runners.registry import Registry
+from outlast.store.protocol import Store
 from outlast.webhooks.address import check_url
 from tests.api import documented
 from tests.api.driver import Driver
 from tests.api.waiting import until
+from tests.kept import Kept
+from tests.postgres import Postgres
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -56,6 +59,24 @@ Serve = Callable[..., Awaitable[Served]]
 def clock() -> SystemClock:
     """Time passes here: the server waits for bodies, heartbeats and runs."""
     return SystemClock()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, keeper: Postgres | None) -> Iterator[Kept]:
+    """Where the store is kept."""
+    kept = Kept(tmp_path, keeper)
+    yield kept
+    kept.remove()
+
+
+@pytest.fixture
+async def store(kept: Kept, clock: SystemClock) -> AsyncIterator[Store]:
+    """An open store; its promises are checked at the end."""
+    store = kept.store(clock)
+    await store.open()
+    yield store
+    await store.close()
+    await kept.check()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from outlast.api.auth import is_loopback, key_id
 from tests.api.conftest import Serve
 from tests.runs_factory import ME
 
+STORES = ("sqlite",)
 URL = "/api/v1/runs"
 CLOSED = ["/api/v1/runs", "/api/v1/runs/run_x", "/stats", "/openapi.json", "/docs", "/", "/nowhere"]
 

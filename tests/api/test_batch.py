@@ -111,6 +111,7 @@ async def test_a_batch_under_a_key_can_be_sent_again(served: Served, engine: Eng
     assert alone.json()["job_id"] == ids[0][3]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -138,6 +139,7 @@ async def test_nothing_of_a_batch_is_taken_by_a_server_that_drains(served: Serve
     assert await _total(engine) == 0
 
 
+@pytest.mark.sqlite
 async def test_other_requests_are_answered_while_a_batch_is_read(serve: Serve) -> None:
     served = await serve()
     batch = asyncio.create_task(
@@ -166,6 +168,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("member", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize(
     ("url", "around"),

@@ -144,6 +144,7 @@ async def test_twenty_at_once_make_one_run(served: Served) -> None:
     assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "schl\u00fcssel"])
 async def test_a_key_that_is_none_is_refused(served: Served, key: str) -> None:
     headers = [(b"idempotency-key", key.encode("latin-1"))]

@@ -67,6 +67,7 @@ async def test_a_run_for_later_can_be_cancelled(served: Served, engine: Engine) 
     assert "run_at" not in shown
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("when", "says"),
     [

@@ -13,6 +13,7 @@ from tests.api.conftest import Serve, Served
 from tests.api.driver import Driver
 from tests.api.waiting import until
 
+STORES = ("sqlite",)
 URL = "/api/v1/runs"
 JSON = {"content-type": "application/json"}
 HEAD = b"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

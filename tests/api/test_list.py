@@ -72,6 +72,7 @@ async def test_filters_are_joined(served: Served, driver: Driver) -> None:
     assert await found(status="failed") == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "params",
     [

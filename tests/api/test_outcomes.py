@@ -99,6 +99,7 @@ async def test_a_range_of_the_raw_result(
     assert answer.headers["accept-ranges"] == "bytes"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "bytes=5-2", "bytes=-", "bytes=a-b", ""])
 async def test_a_range_that_is_none_gets_the_whole(served: Served, driver: Driver, asked: str) -> None:
     job_id = await served.submit()

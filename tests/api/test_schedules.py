@@ -59,6 +59,7 @@ async def test_schedules_are_listed_page_by_page_newest_first(served: Served) ->
     assert (page["total"], page["page"], page["page_size"]) == (5, 2, 2)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("fields", "status", "code", "says"),
     [
@@ -196,6 +197,7 @@ async def test_another_tenants_schedule_is_not_found(served: Served, engine: Eng
     assert await engine.schedule(Caller("other"), theirs.id) == theirs
 
 
+@pytest.mark.sqlite
 async def test_there_are_so_many_schedules_and_no_more(served: Served, engine: Engine) -> None:
     timetable = Timetable(engine)
     for _ in range(SCHEDULES_MAX):
@@ -207,6 +209,7 @@ async def test_there_are_so_many_schedules_and_no_more(served: Served, engine: E
     assert str(SCHEDULES_MAX) in answer.json()["detail"]
 
 
+@pytest.mark.sqlite
 async def test_a_server_with_keys_asks_for_one(serve: Serve) -> None:
     served = await serve(api_keys=("secret",))
 

@@ -73,6 +73,7 @@ async def test_sessions_are_walked_through_newest_first(served: Served) -> None:
     assert [session["session_id"] for session in second["sessions"]] == ["s2", "s1"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "params",
     [
@@ -92,6 +93,7 @@ async def test_a_parameter_that_means_nothing_is_400(served: Served, params: dic
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "body",
     [

@@ -1,8 +1,7 @@
 """What the server says of itself."""
 
+import asyncio
 import re
-import sqlite3
-from contextlib import closing
 
 import httpx
 import pytest
@@ -12,9 +11,11 @@ from outlast.api.problems import STATUS
 from outlast.config import Settings
 from outlast.runners.protocol import Prepared, Runner, Submission
 from outlast.runners.registry import Registry
+from outlast.store.postgres.connection import HOLD_OFF_S
 from outlast.store.sqlite import SqliteStore
 from tests.api.conftest import Serve, Served
 from tests.api.driver import Driver
+from tests.kept import Kept
 
 
 async def test_a_draining_server_is_healthy_but_not_ready(served: Served) -> None:
@@ -27,6 +28,7 @@ async def test_a_draining_server_is_healthy_but_not_ready(served: Served) -> Non
     assert (await served.http.get("/health")).status_code == 200
 
 
+@pytest.mark.sqlite
 async def test_a_server_that_cannot_commit_is_healthy_but_not_ready(
     served: Served, store: SqliteStore
 ) -> None:
@@ -58,6 +60,7 @@ async def test_stats_count_the_runs(served: Served, driver: Driver) -> None:
     }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("path", ["/", "/docs"])
 async def test_the_pages_reach_nothing_outside(served: Served, path: str) -> None:
     answer = await served.http.get(path)
@@ -67,6 +70,7 @@ async def test_the_pages_reach_nothing_outside(served: Served, path: str) -> Non
     assert not re.findall(r'(?:src|href)="?(?:https?:)?//', answer.text)
 
 
+@pytest.mark.sqlite
 async def test_the_docs_show_every_path_and_every_code(served: Served) -> None:
     page = (await served.http.get("/docs")).text
 
@@ -74,6 +78,7 @@ async def test_the_docs_show_every_path_and_every_code(served: Served) -> None:
     assert "idempotency_conflict" in page
 
 
+@pytest.mark.sqlite
 async def test_an_unknown_path_is_a_problem(served: Served) -> None:
     answer = await served.http.get("/api/v1/jobs")
 
@@ -88,6 +93,7 @@ async def test_an_unknown_path_is_a_problem(served: Served) -> None:
     }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
@@ -110,11 +116,13 @@ async def test_a_wrong_method_is_405_and_names_the_right_ones(
     assert options.status_code == 204
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("path", ["/api/v1/runs/", "/health/", "/stats/"])
 async def test_a_slash_at_the_end_does_no_harm(served: Served, path: str) -> None:
     assert (await served.http.get(path)).status_code == 200
 
 
+@pytest.mark.sqlite
 async def test_a_bug_is_a_500_that_gives_nothing_away(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     def prepare(submission: Submission, settings: Settings) -> Prepared:
         raise ZeroDivisionError("the secret is 42")
@@ -132,15 +140,12 @@ async def test_a_bug_is_a_500_that_gives_nothing_away(serve: Serve, caplog: pyte
 
 
 @pytest.mark.parametrize("path", ["/ready", "/stats", "/api/v1/runs"])
-async def test_a_store_that_is_away_is_a_503_to_try_again(
-    served: Served, store: SqliteStore, path: str
-) -> None:
-    with closing(sqlite3.connect(store.path)) as other:
-        other.execute("ALTER TABLE counters RENAME TO hidden")
+async def test_a_store_that_is_away_is_a_503_to_try_again(served: Served, kept: Kept, path: str) -> None:
+    await kept.lock_out()
 
     away = await served.http.get(path)
-    with closing(sqlite3.connect(store.path)) as other:
-        other.execute("ALTER TABLE hidden RENAME TO counters")
+    await kept.let_in()
+    await asyncio.sleep(HOLD_OFF_S)  # the server is allowed not to look again for so long
     back = await served.http.get(path)
 
     assert (away.status_code, back.status_code) == (503, 200)
@@ -148,6 +153,7 @@ async def test_a_store_that_is_away_is_a_503_to_try_again(
     assert away.headers["retry-after"] == "1"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("origin", ["https://app.example.com"])
 async def test_browsers_of_allowed_origins_may_ask(serve: Serve, origin: str) -> None:
     served = await serve(cors_origins=(origin,), api_keys=("k",))
@@ -169,6 +175,7 @@ async def test_browsers_of_allowed_origins_may_ask(serve: Serve, origin: str) ->
     assert "access-control-allow-origin" not in stranger.headers
 
 
+@pytest.mark.sqlite
 async def test_without_allowed_origins_no_browser_page_may_ask(served: Served) -> None:
     answer = await served.http.get("/api/v1/runs", headers={"Origin": "https://app.example.com"})
 

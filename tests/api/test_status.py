@@ -147,6 +147,7 @@ async def test_a_draining_server_ends_the_wait(served: Served) -> None:
         assert (await waiting).json()["status"] == "queued"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("wait", ["", "-1", "soon", "nan", "inf", "1e3", "٣", "9" * 400])
 async def test_a_wait_that_is_no_time_is_400(served: Served, wait: str) -> None:
     job_id = await served.submit()

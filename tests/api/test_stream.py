@@ -194,6 +194,7 @@ async def test_a_reader_from_the_future_still_gets_the_end(served: Served, drive
     assert events[-1].event == "complete"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "query", ["after=-1", "after=x", "after=1.5", "named=2", "tokens=yes", f"after={'9' * 99}"]
 )

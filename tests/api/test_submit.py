@@ -82,6 +82,7 @@ async def test_a_timeout_that_is_not_given_is_the_servers(serve: Serve, store: S
     assert run.timeout_s == 120
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("body", [{}, {"prompt": None}, {"prompt": 7}, {"prompt": ""}, {"prompt": " \n\t"}])
 async def test_a_prompt_that_is_no_prompt_is_400(served: Served, body: dict[str, object]) -> None:
     answer = await served.http.post(URL, json=body)
@@ -90,6 +91,7 @@ async def test_a_prompt_that_is_no_prompt_is_400(served: Served, body: dict[str,
     assert answer.json()["code"] == "prompt_missing"
 
 
+@pytest.mark.sqlite
 async def test_a_mistyped_prompt_is_named(served: Served) -> None:
     answer = await served.http.post(URL, json={"promt": "Hello"})
 
@@ -97,6 +99,7 @@ async def test_a_mistyped_prompt_is_named(served: Served) -> None:
     assert "'promt'" in answer.json()["detail"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -118,6 +121,7 @@ async def test_what_is_no_json_is_said_in_words(served: Served, body: bytes, wor
     assert words in answer.json()["detail"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -165,6 +169,7 @@ async def test_a_field_out_of_range_is_422_and_named(served: Served, field: str,
     assert field.partition("_")[0] in problem["detail"]
 
 
+@pytest.mark.sqlite
 async def test_an_unknown_field_is_422_and_names_the_nearest(served: Served) -> None:
     answer = await served.http.post(URL, json={"prompt": "Hello", "time_out": 5})
 
@@ -173,6 +178,7 @@ async def test_an_unknown_field_is_422_and_names_the_nearest(served: Served) -> 
     assert "Did you mean 'timeout'?" in answer.json()["detail"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "url",
     [
@@ -205,6 +211,7 @@ async def test_a_webhook_address_is_taken_as_it_is(served: Served, store: Store,
     assert run.webhook_url == url
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "raw",
     [
@@ -242,6 +249,7 @@ async def test_a_body_that_is_not_sound_json_is_422(served: Served, raw: bytes) 
     assert answer.json()["code"] == "invalid_body"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/json; charset=utf-8", 'APPLICATION/JSON;charset="UTF-8"']
 )
@@ -251,6 +259,7 @@ async def test_json_is_json_whatever_its_parameters(served: Served, kind: str) -
     assert answer.status_code == 202
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "headers",
     [
@@ -268,6 +277,7 @@ async def test_what_is_not_declared_as_plain_json_is_415(served: Served, headers
     assert answer.status_code == 415
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("framework", "code", "words"),
     [
@@ -287,6 +297,7 @@ async def test_a_framework_that_cannot_run_is_refused_with_the_way_out(
     assert words in answer.json()["detail"]
 
 
+@pytest.mark.sqlite
 async def test_a_recipe_names_the_command_that_installs_its_runner(served: Served) -> None:
     answer = await served.http.post(URL, json={"prompt": "Hello", "recipe_name": "news", "recipe_config": {}})
 
@@ -307,6 +318,7 @@ async def test_the_text_of_an_agent_file_is_kept_with_the_run(
     assert (await request_of(store, answer.json()["job_id"])).agent_yaml == text
 
 
+@pytest.mark.sqlite
 async def test_a_missing_agent_file_is_refused(served: Served) -> None:
     answer = await served.http.post(URL, json={"prompt": "Hello", "agent_file": "agents.yaml"})
 
@@ -314,6 +326,7 @@ async def test_a_missing_agent_file_is_refused(served: Served) -> None:
     assert answer.json()["code"] == "agent_file_refused"
 
 
+@pytest.mark.sqlite
 async def test_without_a_model_only_runners_that_need_none_are_accepted(serve: Serve) -> None:
     served = await serve(has_model=False)
 

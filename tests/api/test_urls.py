@@ -13,6 +13,7 @@ from outlast.engine import Engine
 from outlast.runners.registry import Registry
 from tests.api.conftest import Serve, Served, listening
 
+STORES = ("sqlite",)
 URL = "/api/v1/runs"
 
 

@@ -1,67 +1,38 @@
 """Both stores in turn, for the tests of this folder; a module whose tests are about one names it in `STORES`."""
 
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from outlast.clock import FakeClock
-from outlast.store.postgres import PostgresStore
 from outlast.store.protocol import Store
-from outlast.store.sqlite import SqliteStore
-from tests import invariants
+from tests.kept import BOTH, Kept
 from tests.postgres import DatabaseClock, Postgres
 
-BOTH = ("sqlite", "postgres")
-SERVERS = {"postgres": "postgres", "postgres-14": "old_postgres"}
+__all__ = ["BOTH", "Either"]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "either" in metafunc.fixturenames:
-        metafunc.parametrize("either", getattr(metafunc.module, "STORES", BOTH), indirect=True)
-
-
-class Either:
-    """One of the stores, not open yet, its clock, and how to check it."""
+class Either(Kept):
+    """One of the stores, not open yet, and the clock it goes by."""
 
     def __init__(self, tmp_path: Path, server: Postgres | None) -> None:
-        self.path = tmp_path / "data"
-        self.url = server.database() if server is not None else None
+        super().__init__(tmp_path, server)
         self.clock = (
             DatabaseClock(server, self.url) if server is not None and self.url is not None else FakeClock()
         )
 
     def make(self) -> Store:
         """A store on what is kept; after the one before it was closed."""
-        return SqliteStore(self.path, self.clock) if self.url is None else PostgresStore(self.url)
-
-    async def execute(self, *statements: str) -> None:
-        """Do what no verb does, behind the store's back."""
-        if self.url is not None:
-            link = await asyncpg.connect(self.url, server_settings={"search_path": "outlast"})
-            await link.execute(";".join(statements))
-            await link.close()
-        else:
-            with closing(sqlite3.connect(self.path / "outlast.db")) as database, database:
-                for statement in statements:
-                    database.execute(statement)
-
-    async def check(self) -> None:
-        """Every promise, of a store that is closed."""
-        if self.url is None:
-            invariants.check(self.path / "outlast.db")
-        else:
-            await invariants.check_database(self.url)
+        return self.store(self.clock)
 
 
 @pytest.fixture
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Either:
+def either(tmp_path: Path, keeper: Postgres | None) -> Iterator[Either]:
     """Where a store is kept."""
-    name = SERVERS.get(request.param)
-    return Either(tmp_path, request.getfixturevalue(name) if name is not None else None)
+    either = Either(tmp_path, keeper)
+    yield either
+    either.remove()
 
 
 @pytest.fixture
