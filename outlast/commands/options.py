@@ -8,6 +8,7 @@ import click
 
 from outlast.client import Client, ClientError
 from outlast.commands import refusals
+from outlast.commands.interrupts import raised_safely
 
 P = ParamSpec("P")
 
@@ -29,7 +30,8 @@ def talks_to_server(command: Callable[Concatenate[Client, P], int]) -> Callable[
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
-            with Client(click.get_current_context().meta[_URL], retry_s=_RETRY_S) as client:
+            url = click.get_current_context().meta[_URL]
+            with raised_safely(), Client(url, retry_s=_RETRY_S) as client:
                 return command(client, *args, **kwargs)
         except ClientError as error:
             return refusals.report(error)
