@@ -77,7 +77,7 @@ def moving(run: Run) -> Row:
         run.usage.input_tokens,
         run.usage.output_tokens,
         error.code if error else None,
-        error.message if error else None,
+        error.message.encode() if error else None,  # may have NUL, which is no text in PostgreSQL
         run.result_size,
         None if run.progress == _NO_PROGRESS else _encode(run.progress),
         _bytes(run.waiting),
@@ -172,7 +172,7 @@ def read(row: Cells) -> Run:
         finished_at=row[39],
         waiting_kind=row[40],
         usage=Usage(row[41], row[42], row[43]),
-        error=None if row[44] is None else RunError(row[44], row[45]),
+        error=None if row[44] is None else RunError(row[44], row[45].decode()),
         result_size=row[46],
         progress=_NO_PROGRESS if row[47] is None else _decode_progress(row[47]),
         waiting=None if row[48] is None else msgspec.Raw(row[48]),

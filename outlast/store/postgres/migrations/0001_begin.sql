@@ -69,7 +69,7 @@ CREATE TABLE outlast.runs (
     input_tokens        bigint  NOT NULL,
     output_tokens       bigint  NOT NULL,
     error_code          text    CHECK ((error_code IS NOT NULL) = (state = 'failed')),
-    error_message       text,
+    error_message       bytea,
     result_size         bigint  CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),
     progress            bytea,
     waiting             bytea,

@@ -60,7 +60,7 @@ CREATE TABLE runs (
     input_tokens        INTEGER NOT NULL,
     output_tokens       INTEGER NOT NULL,
     error_code          TEXT CHECK ((error_code IS NOT NULL) = (state = 'failed')),
-    error_message       TEXT,
+    error_message       BLOB,
     result_size         INTEGER CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),
     progress            BLOB,
     waiting             BLOB,
