@@ -132,6 +132,7 @@ def test_what_an_agent_logs_survives(live: Live, tmp_path: Path, told: str) -> N
     assert messages[0] == (MENDED if told == LONE else told)
 
 
+@pytest.mark.sqlite
 @pytest.mark.slow
 def test_a_stream_of_an_agent_that_is_silent_for_long_does_not_time_out(live: Live) -> None:
     job_id = live.submit(prompt="7", agent="think")  # httpx, unless told otherwise, waits for 5 s

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests import invariants
 from tests.live import Live
+from tests.postgres import Postgres
 from tests.wire.conftest import started
 
 URL = "/api/v1/runs"
@@ -17,11 +17,10 @@ KEYS = 40
 
 
 @pytest.fixture
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server that may be killed, whose store keeps its promises afterwards."""
-    with started(tmp_path_factory.mktemp("keys"), {}) as live:
+def live(tmp_path_factory: pytest.TempPathFactory, keeper: Postgres | None) -> Iterator[Live]:
+    """A server that may be killed."""
+    with started(tmp_path_factory.mktemp("keys"), keeper, {}) as live:
         yield live
-    invariants.check(live.data_dir / "outlast.db")
 
 
 def submit(live: Live, key: str, prompt: str = "Task") -> httpx.Response:

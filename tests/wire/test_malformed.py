@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with started(tmp_path_factory.mktemp("malformed"), {}) as live:
+    with started(tmp_path_factory.mktemp("malformed"), None, {}) as live:
         yield live
 
 
