@@ -209,13 +209,16 @@ class Worker:
         limit = min(CLAIM_MAX, self._free(kind))
         if limit <= 0 or self._is_draining or not self._lease.is_held:
             return False
+        worker_id = self.id
         try:
             claimed = await self._engine.claim(
-                Offer(self.id, kind, frozenset(self._runners), limit, self._queues)
+                Offer(worker_id, kind, frozenset(self._runners), limit, self._queues)
             )
         except StoreUnavailable:
             await asyncio.sleep(AWAY_S)
             return True
+        if self.id != worker_id or not self._lease.is_held:
+            return self._lease.is_held  # what was claimed under the lease that is over goes on elsewhere
         if sum(self._begin(run) for run in claimed) < len(claimed):
             await asyncio.sleep(AWAY_S)
         return len(claimed) == limit

@@ -1,13 +1,19 @@
 """The lease of a worker that stood still, or whose store is away: it is over for us before it is for the store."""
 
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
+from outlast.runs import RunState
+from outlast.store.protocol import Claimed, Offer
 from outlast.store.sqlite import SqliteStore
 from outlast.worker.janitor import Beater
 from outlast.worker.lease import Lease
 from outlast.workers import WorkerCard
+from tests.worker.conftest import Bench, until
 
 LEASE_S = 9.0
 
@@ -69,3 +75,29 @@ async def test_a_lease_that_cannot_be_renewed_is_given_up_before_its_end(
 
     assert not holder.lease.is_held
     assert holder.heard == [True, False]
+
+
+async def test_what_was_claimed_under_a_lease_that_is_over_is_not_started(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker_id, claim = bench.worker.id, bench.engine.claim
+    claimed, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(offer: Offer) -> list[Claimed]:
+        found = await claim(offer)
+        if found and offer.worker_id == worker_id:
+            claimed.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(bench.engine, "claim", slow)
+    run_id = await bench.submit("echo")
+    await asyncio.wait_for(claimed.wait(), 20)
+    await bench.engine.beat(worker_id, -1.0)
+    await until(lambda: bench.worker.id != worker_id, 20, "the lease to be found lost")
+    go_on.set()
+    run = await bench.ended(run_id)
+
+    assert run.state is RunState.SUCCEEDED
+    assert run.attempt == 2
+    assert len(bench.access.granted) == 1
