@@ -16,6 +16,7 @@ from outlast.worker.lease import Lease
 from outlast.workers import WorkerCard
 
 BEATS_PER_LEASE = 3
+TRIES_PER_LEASE = 4
 RETRY_S = 0.25
 MARGIN_S = 2.0
 """So long before its lease ends, a worker that could not renew it stops its agents."""
@@ -67,7 +68,7 @@ class Beater:
             self._lost("its time was up")
         asked_at = self._clock.monotonic()
         try:
-            async with asyncio.timeout(max(RETRY_S, self._lease.left_s - self._margin_s)):
+            async with asyncio.timeout(self._patience_s):
                 is_ours = await self._engine.beat(self._worker_id(), self._lease.lease_s, self._card())
         except (StoreUnavailable, TimeoutError):
             if self._lease.has_run_out or (self._lease.is_held and self._lease.left_s <= self._margin_s):
@@ -81,6 +82,12 @@ class Beater:
         if not was_held:
             self._on_change(True)
         return True
+
+    @property
+    def _patience_s(self) -> float:
+        """For one try: not all that is left, for its connection may be dead and the next one alive."""
+        left_s = self._lease.left_s - self._margin_s
+        return max(RETRY_S, min(left_s, self._lease.lease_s / TRIES_PER_LEASE))
 
     def _lost(self, why: str) -> None:
         log.error("the lease is lost; its runs go on elsewhere", why=why)

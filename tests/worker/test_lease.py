@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.clock import FakeClock
+from outlast.clock import Clock, FakeClock, SystemClock
 from outlast.engine import Engine
 from outlast.runs import RunState
 from outlast.store.protocol import Claimed, Offer
@@ -21,16 +21,16 @@ LEASE_S = 9.0
 class Holder:
     """A lease, what renews it in a store of its own, and what was said of it."""
 
-    def __init__(self, folder: Path, clock: FakeClock) -> None:
+    def __init__(self, folder: Path, clock: Clock, lease_s: float) -> None:
         self.store = SqliteStore(folder, clock)
         self.heard: list[bool] = []
-        self.lease = Lease(clock, LEASE_S)
+        self.lease = Lease(clock, lease_s)
         engine = Engine(self.store, clock)
         self.beater = Beater(engine, self.lease, clock, lambda: "wrk_1", WorkerCard, self.heard.append)
 
 
-async def _holder(folder: Path, clock: FakeClock) -> Holder:
-    holder = Holder(folder, clock)
+async def _holder(folder: Path, clock: Clock, lease_s: float = LEASE_S) -> Holder:
+    holder = Holder(folder, clock, lease_s)
     await holder.store.open()
     assert await holder.beater.beat()
     return holder
@@ -101,3 +101,24 @@ async def test_what_was_claimed_under_a_lease_that_is_over_is_not_started(
     assert run.state is RunState.SUCCEEDED
     assert run.attempt == 2
     assert len(bench.access.granted) == 1
+
+
+async def test_one_connection_that_has_gone_silent_does_not_cost_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await _holder(tmp_path, SystemClock(), lease_s=2)
+    beat, asked = holder.store.beat, [0]
+
+    async def once_silent(worker_id: str, lease_ms: int, card: bytes = b"{}") -> bool:
+        asked[0] += 1
+        if asked[0] == 1:
+            await asyncio.sleep(60)
+        return await beat(worker_id, lease_ms, card)
+
+    monkeypatch.setattr(holder.store, "beat", once_silent)
+    beating = asyncio.create_task(holder.beater.run())
+    await until(lambda: asked[0] == 3, 10, "the lease to be renewed")
+    beating.cancel()
+
+    assert holder.heard == [True]
+    await holder.store.close()
