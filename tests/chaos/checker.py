@@ -16,7 +16,7 @@ LOSSES = 3
 """A run is given up when its own process has died so often."""
 FOR_THE_MOMENT = {"store_unavailable", "draining"}
 """Why a run of a batch may be refused."""
-START_S = 20.0
+START_S = 30.0
 """A process that ends younger than this may not have come up, because the database was away."""
 CLOCK_S = 0.005
 """Two submits so close together may come in either order."""
@@ -166,10 +166,14 @@ def _overlapping(story: Story) -> Iterator[str]:
 
 def _out_of_order(story: Story) -> Iterator[str]:
     for session, spans in _sessions(story).items():
-        runs = [(story.accepted[run_id], run_id) for _, _, run_id in sorted(spans)]
-        for (first, run_id), (second, other) in pairwise(runs):
-            if second.answered_at + CLOCK_S < first.first_asked_at:
-                yield f"{session}: {other} was handed in before {run_id} and began after it"
+        latest, latest_at = "", 0.0
+        for _, _, run_id in sorted(spans):
+            accepted = story.accepted[run_id]
+            if accepted.answered_at + CLOCK_S < latest_at:
+                yield f"{session}: {run_id} was handed in before {latest} and began after it"
+            latest, latest_at = max(
+                (latest, latest_at), (run_id, accepted.first_asked_at), key=lambda one: one[1]
+            )
 
 
 def _sessions(story: Story) -> dict[str, list[tuple[float, float, str]]]:

@@ -16,7 +16,7 @@ RUNS = "/api/v1/runs"
 PATIENCE_S = 90.0
 """How long a client insists, and how long it follows one run."""
 WAIT_S = 4
-BATCH = 25
+BATCH = 40
 IMPATIENT_S = 0.03
 SESSION_RUNS = 6
 

@@ -185,6 +185,10 @@ class Fleet:
             self.look()
             time.sleep(0.1)
 
+    def serves(self) -> bool:
+        """Whether any server is ready."""
+        return any(_is_ready(url, 0.3) for url in self.urls)
+
     def look(self) -> list[Ended]:
         """Start what has ended; what of it nobody had harmed."""
         return [ended for member in self.members if (ended := member.look()) is not None]
@@ -227,9 +231,9 @@ def _bears(entry: Path, mark: str) -> bool:
     return marks.bears(int(entry.name), mark)
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(url: str, timeout_s: float = 2) -> bool:
     try:
-        with build_opener(ProxyHandler({})).open(f"{url}/ready", timeout=2) as answer:
+        with build_opener(ProxyHandler({})).open(f"{url}/ready", timeout=timeout_s) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

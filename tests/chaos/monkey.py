@@ -12,9 +12,11 @@ from tests.chaos.history import Harm, History
 from tests.postgres import Postgres
 
 LOOK_S = 0.05
+ASK_S = 0.3
 Undo = Callable[[], None]
 Act = Callable[[], str | None]
-HELPERS = ("outlast-host", "outlast-forks")
+BREATH_S = 20.0
+"""How long it waits, most times, for somebody to be served again."""
 
 
 class Monkey:
@@ -29,18 +31,27 @@ class Monkey:
         self._hurt: set[str] = set()
         """What is stopped now, or down for a while, and is left alone meanwhile."""
         self._acts = self._choice()
+        self._breath_until = self._asked_at = 0.0
 
     def run(self, until: float) -> None:
         """Do harm until that time on `time.monotonic`, then undo what is left."""
         next_at = time.monotonic() + self._chance.uniform(0, self._every_s)
         while (now := time.monotonic()) < until:
-            if now >= next_at:
+            if now >= next_at and self._has_breath(now):
                 self._act()
                 next_at = now + self._chance.uniform(0.2, 1.8) * self._every_s
+                self._breath_until = now + (BREATH_S if self._chance.random() < 0.7 else 0)
             self._undo(now)
             self._look()
             time.sleep(LOOK_S)
         self._undo(float("inf"))
+
+    def _has_breath(self, now: float) -> bool:
+        """Whether there is something to be harmed: mostly it waits for that, or nobody would ever be served."""
+        if now < self._breath_until and now < self._asked_at + ASK_S:
+            return False
+        self._asked_at = now
+        return now >= self._breath_until or self._fleet.serves()
 
     def _act(self) -> None:
         """One harm, if what it is meant for is there to be harmed."""
@@ -55,7 +66,7 @@ class Monkey:
         fleet = self._fleet
         members = fleet.workers or fleet.servers
         acts: dict[str, tuple[int, Act]] = {
-            "agent killed": (2, lambda: self._kill_below(members, "agent")),
+            "agent killed": (2, lambda: self._kill_below(members, "outlast-agent")),
             "host killed": (2, lambda: self._kill_below(members, "outlast-host")),
             "fork server killed": (1, lambda: self._kill_below(members, "outlast-forks")),
             "server killed": (4, lambda: self._kill(fleet.servers)),
@@ -64,7 +75,7 @@ class Monkey:
         }
         if fleet.postgres is None:
             acts["everything killed"] = (4, lambda: self._kill(members, tree=True))
-            acts["worker killed"] = (4, lambda: self._kill_below(members, "python"))
+            acts["worker killed"] = (4, lambda: self._kill_below(members, "outlast-worker"))
         else:
             acts |= {
                 "worker killed": (6, lambda: self._kill(members)),
@@ -106,12 +117,12 @@ class Monkey:
         return member.name
 
     def _kill_below(self, members: list[Member], name: str) -> str | None:
-        """Kill a process of that name below a member; an agent is whatever is no helper of ours."""
+        """Kill a process of that name below a member."""
         member = self._pick(members)
         if member is None:
             return None
         below = [(pid, name_of(pid)) for pid in member.tree()[1:]]
-        fit = [pid for pid, found in below if found == name or (name == "agent" and found not in HELPERS)]
+        fit = [pid for pid, found in below if found == name]
         if not fit:
             return None
         send(self._chance.choice(fit), signal.SIGKILL)

@@ -23,5 +23,5 @@ def test_random_kills_of_everything_break_no_promise(tmp_path: Path, store: str)
     story = Story(read(carry_out(plan, tmp_path)))
 
     assert judge(story) == {}, summary(story, judge(story))
-    assert len(story.accepted) > 50
+    assert len(story.accepted) > 20
     assert story.harms

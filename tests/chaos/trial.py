@@ -24,10 +24,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store: str = "postgres"
     seed: int = 1
     seconds: float = 300.0
-    rate: float = 20.0
+    rate: float = 30.0
     """Submits a second that the clients try for, batches counted once."""
-    clients: int = 80
-    every_s: float = 2.0
+    clients: int = 120
+    every_s: float = 3.0
     """Between two harms, on average."""
 
 
