@@ -16,8 +16,9 @@ LOSSES = 3
 """A run is given up when its own process has died so often."""
 FOR_THE_MOMENT = {"store_unavailable", "draining"}
 """Why a run of a batch may be refused."""
-START_S = 30.0
-"""A process that ends younger than this may not have come up, because the database was away."""
+START_S = 60.0
+"""A process that ends younger than this may not have come up, because the database was away: whoever runs it starts it
+again. Long, because on a slow machine it may be stopped in the middle of its start as well."""
 CLOCK_S = 0.005
 """Two submits so close together may come in either order."""
 Promise = Callable[[Story], Iterator[str]]

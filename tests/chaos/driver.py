@@ -16,7 +16,7 @@ RUNS = "/api/v1/runs"
 PATIENCE_S = 90.0
 """How long a client insists, and how long it follows one run."""
 WAIT_S = 4
-BATCH = 40
+BATCH = 50
 IMPATIENT_S = 0.03
 SESSION_RUNS = 6
 
@@ -33,7 +33,7 @@ class Client:
         self._orders = 0
 
     async def live(self) -> None:
-        kinds = {self._single: 70, self._later: 8, self._batch: 6, self._session: 5}
+        kinds = {self._single: 70, self._later: 8, self._batch: 8, self._session: 5}
         while time.monotonic() < self._until:
             (kind,) = self._chance.choices(list(kinds), list(kinds.values()))
             await kind()

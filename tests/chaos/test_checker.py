@@ -164,7 +164,7 @@ BROKEN = [
     ("every answer makes sense", also(call(8, f"{RUNS}/run_1", {"code": "store_unavailable"}, status=503))),
     ("every answer makes sense", also(BATCH)),
     ("every answer makes sense", also(replace(stream(8, 1, []), status=500, done=False))),
-    ("nothing ends by itself", also(Ended(at=50, target="worker1", code=1, age_s=40))),
+    ("nothing ends by itself", also(Ended(at=50, target="worker1", code=1, age_s=80))),
     ("nothing is left behind", also(Left(at=200, pid=7, name="python"))),
 ]  # fmt: skip
 
@@ -205,7 +205,7 @@ def test_a_run_whose_process_died_three_times_may_fail() -> None:
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     history = History(tmp_path / "history.jsonl")
-    for record in [*well(), Left(at=1, pid=2, name="x"), Ended(at=1, target="w", code=-9, age_s=3)]:
+    for record in [*well(), Left(at=1, pid=2, name="x"), Ended(at=1, target="w", code=1, age_s=3)]:
         history.write(record)
     history.close()
 

@@ -17,6 +17,9 @@ from tests.chaos.monkey import Monkey
 CLIENTS_END_S = 240.0
 """How long after the harm the last client may need to have its answers."""
 
+AUDIT_S = 900.0
+"""How long it may take to read everything once more."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of trial."""
@@ -56,9 +59,9 @@ def _harm(plan: Plan, fleet: Fleet, history: History) -> None:
 
 
 def _look_once_more(fleet: Fleet, history: History) -> None:
-    _do(settle(fleet.urls, history), fleet, history)
+    _do(settle(fleet.urls, history), fleet, history, CLIENTS_END_S)
     fleet.restart_servers()
-    _do(audit(fleet.urls, history), fleet, history)
+    _do(audit(fleet.urls, history), fleet, history, AUDIT_S)
     for said in _story(fleet.story):
         history.write(said)
 
@@ -78,10 +81,10 @@ class _Aside(threading.Thread):
             self.error = error
 
 
-def _do(work: Coroutine[object, object, None], fleet: Fleet, history: History) -> None:
+def _do(work: Coroutine[object, object, None], fleet: Fleet, history: History, timeout_s: float) -> None:
     aside = _Aside(work)
     aside.start()
-    _wait(aside, fleet, history, CLIENTS_END_S)
+    _wait(aside, fleet, history, timeout_s)
 
 
 def _wait(aside: _Aside, fleet: Fleet, history: History, timeout_s: float) -> None:
