@@ -1,6 +1,10 @@
 """Agents for the bench; `outlast.toml` beside this file names them."""
 
+import asyncio
+import os
 import time
+
+from outlast.runners.protocol import Context, Job
 
 LONGEST_S = 60.0
 """However the bench ends, no agent of it works longer."""
@@ -11,13 +15,24 @@ def stamp(prompt: str) -> str:
     return str(time.monotonic_ns())
 
 
-async def stamp_shared(job: object, context: object) -> object:
-    """The same as a runner's entry."""
+async def stamp_shared(job: Job, context: Context) -> object:
+    """The same as a runner's entry; the prompt may ask for so many lines of log first, each with its moment."""
+    if job.request.prompt.isdecimal():
+        for n in range(int(job.request.prompt)):
+            context.log(str(time.monotonic_ns()))
+            await asyncio.sleep(0.017 + n % 7 * 0.001)  # in step with nothing
     return str(time.monotonic_ns())
 
 
 def block(prompt: str) -> str:
     """Blocks its thread in a call that cannot be interrupted."""
+    time.sleep(LONGEST_S)
+    return "slept"
+
+
+def tell_and_block(prompt: str) -> str:
+    """Says which process it is and when it began, then blocks."""
+    print(f"{os.getpid()} {time.monotonic_ns()}", flush=True)
     time.sleep(LONGEST_S)
     return "slept"
 

@@ -29,7 +29,11 @@ def measure(scale: Scale, folder: Path) -> list[Row]:
     """Submit, and no-op runs end to end."""
     recipes = [ours.echoing(), peer.in_memory(), peer.on_sqlite(), ceiling.recipe()]
     with servers(recipes, folder) as running:
-        bursts = in_turns(running, scale.rounds, lambda server: _burst(server, scale.runs))
+        bursts = in_turns(
+            running,
+            scale.rounds,
+            lambda server: burst(server, scale.runs, to_the_end=server.name != ceiling.NAME),
+        )
     ended = {name: some for name, some in bursts.items() if name != ceiling.NAME}
     n = scale.runs
     return [
@@ -37,7 +41,7 @@ def measure(scale: Scale, folder: Path) -> list[Row]:
             "submit, per second",
             {name: [b.load.rate for b in some] for name, some in bursts.items()},
             (Bound(peer.MEMORY, at_least=2.5), Bound(peer.SQLITE, at_least=8)),
-            per_cpu={name: _each(n, [b.submit_cpu_s for b in some]) for name, some in bursts.items()},
+            per_cpu={name: each(n, [b.submit_cpu_s for b in some]) for name, some in bursts.items()},
         ),
         Row(
             "submit p50, ms", {k: [b.load.percentile_ms(50) for b in v] for k, v in bursts.items()}, digits=1
@@ -49,21 +53,24 @@ def measure(scale: Scale, folder: Path) -> list[Row]:
             "no-op runs end to end, per second",
             {name: [n / b.done_s for b in some] for name, some in ended.items()},
             (Bound(peer.MEMORY, at_least=2),),
-            per_cpu={name: _each(n, [b.done_cpu_s for b in some]) for name, some in ended.items()},
+            per_cpu={name: each(n, [b.done_cpu_s for b in some]) for name, some in ended.items()},
         ),
     ]
 
 
-def _each(count: int, cpu_s: Sequence[float]) -> list[float]:
-    return [count / max(seconds, 0.01) for seconds in cpu_s]
-
-
-def _burst(server: Server, runs: int) -> Burst:
+def burst(server: Server, runs: int, *, connections: int = 32, to_the_end: bool = True) -> Burst:
+    """Submit, and wait until all of them have succeeded unless nobody carries them out."""
     cpu_s, began = server.cpu_s(), time.monotonic()
-    load = drive(server.port, itertools.repeat(server.recipe.submit, runs), expected=202, keep=True)
+    submits = itertools.repeat(server.recipe.submit, runs)
+    load = drive(server.port, submits, expected=202, connections=connections, keep=True)
     submit_cpu_s = server.cpu_s() - cpu_s
-    if server.name == ceiling.NAME:
+    if not to_the_end:
         return Burst(load, submit_cpu_s, load.seconds, submit_cpu_s)
     with Watcher(server) as watcher:
         end = watcher.all_succeeded([accepted(body) for body in load.bodies])
     return Burst(load, submit_cpu_s, end.at - began, end.cpu_s - cpu_s)
+
+
+def each(count: int, cpu_s: Sequence[float]) -> list[float]:
+    """So many of them for a second of CPU."""
+    return [count / max(seconds, 0.01) for seconds in cpu_s]

@@ -1,7 +1,8 @@
 """The ceiling: what two bare raw-ASGI routes on the same uvicorn reach, with nothing between them and SQLite.
 
 A submit is one row, committed with WAL and `synchronous=FULL` together with those that arrived meanwhile; a GET is
-a constant. Nothing is checked, routed or run. Run as `python -m bench.ceiling PORT DATABASE`.
+a constant. Nothing is checked, routed or run. Run as `python -m bench.ceiling PORT DATABASE`. Where the database is a
+`postgresql://…`, the rows go there, over one connection with `synchronous_commit=on`.
 """
 
 import asyncio
@@ -14,12 +15,14 @@ import threading
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import asyncpg
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from bench.server import Recipe
 
 NAME = "ceiling"
+ON_POSTGRES = "bare app on PostgreSQL"
 _JSON = (b"content-type", b"application/json")
 _STATUS = json.dumps(
     {
@@ -61,6 +64,34 @@ class Writer:
                 self._loop.call_soon_threadsafe(_tell, [row[2] for row in batch])
 
 
+class PostgresWriter:
+    """The same on PostgreSQL: one task, one connection, one statement for whatever has been handed in."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._rows: list[tuple[str, bytes, asyncio.Future[None]]] = []
+        self._arrived = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def insert(self, run_id: str, body: bytes) -> None:
+        """Returns when the row is on disk."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rows.append((run_id, body, done))
+        self._arrived.set()
+        await done
+
+    async def _run(self) -> None:
+        link = await asyncpg.connect(self._url, server_settings={"synchronous_commit": "on"})
+        await link.execute("CREATE TABLE IF NOT EXISTS runs (id text PRIMARY KEY, body bytea)")
+        insert = await link.prepare("INSERT INTO runs SELECT * FROM unnest($1::text[], $2::bytea[])")
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            batch, self._rows = self._rows, []
+            await insert.fetch([row[0] for row in batch], [row[1] for row in batch])
+            _tell([row[2] for row in batch])
+
+
 def _tell(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         waiter.set_result(None)
@@ -69,9 +100,9 @@ def _tell(waiters: list[asyncio.Future[None]]) -> None:
 class Ceiling:
     """The application."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._writer: Writer | None = None
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._writer: Writer | PostgresWriter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,7 +117,9 @@ class Ceiling:
         body = message["body"]
         assert isinstance(body, bytes)
         json.loads(body)
-        self._writer = self._writer or Writer(self._path)
+        if self._writer is None:
+            is_url = self._database.startswith("postgresql://")
+            self._writer = PostgresWriter(self._database) if is_url else Writer(self._database)
         run_id = os.urandom(12).hex()
         await self._writer.insert(run_id, body)
         return b'{"job_id":"%s","status":"queued"}' % run_id.encode()
@@ -100,14 +133,23 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
 
 def recipe() -> Recipe:
     """How to start the ceiling."""
+    return _recipe(NAME, "{data}/ceiling.sqlite3")
+
+
+def on_postgres(url: str) -> Recipe:
+    """How to start it on a PostgreSQL."""
+    return _recipe(ON_POSTGRES, url)
+
+
+def _recipe(name: str, database: str) -> Recipe:
     root = Path(__file__).resolve().parent.parent
-    command = [sys.executable, "-m", "bench.ceiling", "{port}", "{data}/ceiling.sqlite3"]
-    return Recipe(NAME, command, b'{"prompt": "Say hello."}', {"PYTHONPATH": str(root)})
+    command = [sys.executable, "-m", "bench.ceiling", "{port}", database]
+    return Recipe(name, command, b'{"prompt": "Say hello."}', {"PYTHONPATH": str(root)})
 
 
 def main() -> None:
-    port, path = int(sys.argv[1]), sys.argv[2]
-    uvicorn.run(Ceiling(path), port=port, lifespan="off", log_level="warning", access_log=False)
+    port, database = int(sys.argv[1]), sys.argv[2]
+    uvicorn.run(Ceiling(database), port=port, lifespan="off", log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

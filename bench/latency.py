@@ -20,7 +20,7 @@ def lone(scale: Scale, folder: Path) -> list[Row]:
     """From the send of a lone submit to the agent's code running; the agent says when that was."""
     recipes = [ours.stamping(), peer.in_memory(), peer.on_sqlite(), ours.isolated(_ISOLATED, "stamp")]
     with servers(recipes, folder) as running:
-        turns = in_turns(running, scale.rounds, lambda server: _lone_submits(server, scale.lone))
+        turns = in_turns(running, scale.rounds, lambda server: lone_submits(server, scale.lone))
     waits = {name: [ns for turn in some for ns in turn] for name, some in turns.items()}
     alone = {ours.NAME: waits.pop(_ISOLATED)}
     what = "lone submit to agent code"
@@ -36,7 +36,8 @@ def _waits(what: str, waits: dict[str, list[int]], percent: float, bounds: Seque
     return Row(what, {k: [percentile(v, percent) / 1e6] for k, v in waits.items()}, bounds, digits=1)
 
 
-def _lone_submits(server: Server, count: int) -> list[int]:
+def lone_submits(server: Server, count: int) -> list[int]:
+    """How long each took to the agent's code, in ns."""
     with Watcher(server) as watcher:
         return [_lone_submit(watcher) for _ in range(count)]
 

@@ -69,6 +69,10 @@ class Watcher:
         body = self._connection.ask(self._server.recipe.submit, b"202")
         return accepted(body), self._connection.sent_at
 
+    def ask(self, request: bytes, expected: bytes) -> bytes:
+        """Any request's answer."""
+        return self._connection.ask(request, expected)
+
     def result(self, run_id: str) -> str:
         return _RESULT.decode(self._connection.ask(get(f"/api/v1/runs/{run_id}/result"), b"200")).result
 

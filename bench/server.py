@@ -15,6 +15,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _START_S = 60.0
 _STOP_S = 20.0
 _LOOK_S = 0.25
+_LOG = "server.log"
 _IDLE = 0.1
 """A server that takes less of a core than this is idle."""
 
@@ -57,7 +58,11 @@ class Server:
 
     def cpu_s(self) -> float:
         """CPU seconds of the whole tree so far, those of its reaped children included."""
-        return sum(_cpu_ticks(pid) for pid in _tree(self.process.pid)) / _TICKS
+        return tree_cpu_s(self.process.pid)
+
+    def carries(self, pid: int) -> bool:
+        """Whether that process is one of its tree."""
+        return pid in _tree(self.process.pid)
 
     def settle(self, timeout_s: float = 20.0) -> None:
         """Wait until it does nothing any more: a server may be healthy and still load what its first run needs."""
@@ -86,29 +91,54 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for pid, started in tree.items():
-            if started is not None and _started(pid) == started:
-                _kill(pid)
+        _sweep(tree)
+
+    def kill(self) -> int:
+        """SIGKILL of its first process; when that was (monotonic, ns). The rest of its tree is given a second."""
+        tree = {pid: _started(pid) for pid in _tree(self.process.pid)}
+        at = time.monotonic_ns()
+        self.process.kill()
+        self.process.wait()
+        time.sleep(1.0)
+        _sweep(tree)
+        return at
+
+
+def _sweep(tree: Mapping[int, str | None]) -> None:
+    """SIGKILL of what is left of them, and of nobody who has got such a pid since."""
+    for pid, started in tree.items():
+        if started is not None and _started(pid) == started:
+            _kill(pid)
 
 
 def start(recipe: Recipe, data: Path) -> Server:
     """Start a server and wait until it is healthy."""
-    recipe.prepare(data)
-    port = _free_port()
-    words = [word.format(port=port, data=data) for word in recipe.command]
-    log = data / "server.log"
-    env = {**os.environ, **{name: text.format(data=data) for name, text in recipe.env.items()}}
     began = time.monotonic()
-    with log.open("wb") as out:
-        process = subprocess.Popen(words, env=env, cwd=data, stdout=out, stderr=subprocess.STDOUT)
-    server = Server(recipe, port, process)
-    while not _is_healthy(port):
-        if process.poll() is not None or time.monotonic() - began > _START_S:
+    server = launch(recipe, data)
+    while not _is_healthy(server.port):
+        if server.process.poll() is not None or time.monotonic() - began > _START_S:
             server.stop()
-            raise NotHealthy(f"{recipe.name} did not start: {log.read_text(errors='replace')[-2000:]}")
+            said = (data / _LOG).read_text(errors="replace")[-2000:]
+            raise NotHealthy(f"{recipe.name} did not start: {said}")
         time.sleep(0.005)
     server.healthy_s = time.monotonic() - began
     return server
+
+
+def launch(recipe: Recipe, data: Path) -> Server:
+    """Start it, and wait for nothing."""
+    recipe.prepare(data)
+    port = _free_port()
+    words = [word.format(port=port, data=data) for word in recipe.command]
+    env = {**os.environ, **{name: text.format(data=data) for name, text in recipe.env.items()}}
+    with (data / _LOG).open("wb") as out:
+        process = subprocess.Popen(words, env=env, cwd=data, stdout=out, stderr=subprocess.STDOUT)
+    return Server(recipe, port, process)
+
+
+def tree_cpu_s(root: int) -> float:
+    """CPU seconds so far of a process and its descendants, those of reaped children included."""
+    return sum(_cpu_ticks(pid) for pid in _tree(root)) / _TICKS
 
 
 def _is_healthy(port: int) -> bool:

@@ -78,10 +78,13 @@ def oldest() -> Path:
 class Postgres:
     """One server with a folder of its own: start it with `start`, or as a context manager."""
 
-    def __init__(self, programs: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, programs: Path, settings: Mapping[str, str] | None = None, room: Path | None = None
+    ) -> None:
+        """`room` is where its folder will be; by default in memory, if there is plenty."""
         self._user = "nobody" if os.getuid() == 0 else None
         """PostgreSQL refuses to run as root."""
-        self.folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=_room()))
+        self.folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=room or _room()))
         self._give(self.folder)
         self._programs = self._reachable(programs)
         self._settings = {**SETTINGS, **(settings or {})}
