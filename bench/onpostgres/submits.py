@@ -77,4 +77,5 @@ def _rate(what: str, turns: dict[str, list[Turn]], ours: str, runs: int) -> Row:
 def _turn(database: Postgres, runs: int, connections: int, server: Server) -> Turn:
     cpu_s = postgres_cpu_s(database)
     done = burst(server, runs, connections=connections, to_the_end=server.name == AT_WORK)
-    return Turn(done, postgres_cpu_s(database) - cpu_s)
+    # A tick of the clock at least: that is how fine CPU is counted.
+    return Turn(done, max(postgres_cpu_s(database) - cpu_s, 0.01))

