@@ -88,7 +88,7 @@ def measure(scale: Scale, folder: Path) -> list[Row]:
 
 def _rows(what: str, demand: Demand, runs: int) -> list[Row]:
     return [
-        Row(f"{what}: commits", {NAME: [demand.commits / runs]}, digits=2),
+        Row(f"{what}: transactions, reads included", {NAME: [demand.commits / runs]}, digits=2),
         Row(f"{what}: flushes of WAL", {NAME: [demand.flushes / runs]}, digits=2),
         Row(f"{what}: WAL, kB", {NAME: [demand.wal_bytes / runs / 1000]}, digits=2),
         Row(f"{what}: CPU of PostgreSQL, µs", {NAME: [1e6 * demand.cpu_s / runs]}),
