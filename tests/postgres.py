@@ -156,12 +156,12 @@ class Postgres:
     def pause(self) -> None:
         """SIGSTOP of every process of it: connections stay open and nothing answers."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+            _send(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """The end of `pause`."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            _send(pid, signal.SIGCONT)
 
     def database(self) -> str:
         """The address of a fresh database with our schema."""
@@ -289,6 +289,14 @@ class DatabaseClock(FakeClock):
         fresh.write_text(str(self.now()))
         fresh.chmod(0o644)
         fresh.replace(self._file)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    """A signal, unless the process is gone: connections come and go while we look."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
 
 
 def _room() -> Path | None:
