@@ -42,8 +42,10 @@ async def examine(
         what = await promises.summary(snapshot, newest)
     kept = await _confirmed(sight, promises.checks(newest), confirm_s)
     going = await _confirmed(sight, stuck.CHECKS, confirm_s)
-    if not kept:
-        found.append(fine("promise", f"All {len(promises.checks())} are kept, {what}."))
+    if not any(finding.level is Level.WRONG for finding in kept):
+        found.append(
+            fine("promise", f"All {len(promises.checks()) - len(kept)} that were checked are kept, {what}.")
+        )
     if not any(finding.about == "stuck" for finding in going):
         found.append(fine("stuck", "Nothing is."))
     return [*found, *kept, *going]
