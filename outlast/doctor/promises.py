@@ -13,7 +13,7 @@ NEWEST = 20_000
 _RECENT = """
 WITH runs AS NOT MATERIALIZED (SELECT * FROM :mainruns WHERE id >= ?1),
 events AS NOT MATERIALIZED (SELECT * FROM :mainevents WHERE run_id >= ?1),
-attempts AS NOT MATERIALIZED (SELECT * FROM :mainattempts WHERE run_id >= ?1)
+attempts AS MATERIALIZED (SELECT * FROM :mainattempts WHERE run_id >= ?1)
 """
 _ACTIVE = """
 WITH runs AS NOT MATERIALIZED (
