@@ -1,13 +1,16 @@
-"""`outlast` with one thing changed: the `echo` runner answers when its code began to run, not with the prompt."""
+"""`outlast` with one thing changed: its worker is the one of `ours_worker.py`."""
 
-import msgspec
+from outlast.cli import main
+from outlast.worker import launch
 
-from outlast.runners import echo
+_python = launch.python
 
-# Before anything else imports the registry, which takes the runner as it finds it.
-echo.RUNNER = msgspec.structs.replace(echo.RUNNER, entry="bench.agents:stamp_shared")
 
-from outlast.cli import main  # noqa: E402
+def _ours(module: str, *words: str) -> list[str]:
+    return _python("bench.ours_worker" if module == "outlast.companion_main" else module, *words)
+
+
+launch.python = _ours
 
 if __name__ == "__main__":
     main()

@@ -18,8 +18,7 @@ import msgspec
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.config import Settings
-from outlast.worker import environment
-from outlast.worker.launch import python
+from outlast.worker import environment, launch
 
 log = telemetry.get("app")
 
@@ -140,7 +139,7 @@ class Companion:
         kept = [fd for fd in (theirs.fileno(), guest.fileno() if guest else None, lock) if fd is not None]
         try:
             self._process = subprocess.Popen(
-                python("outlast.companion_main", str(theirs.fileno()), str(os.getpid())),
+                launch.python("outlast.companion_main", str(theirs.fileno()), str(os.getpid())),
                 pass_fds=kept,
                 env=environment.bare(os.environ),
                 stdin=subprocess.DEVNULL,
