@@ -3,10 +3,14 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
+
+AT_ONCE = signal.SIGUSR1
+"""Tells a companion not to drain, or no longer. A second SIGTERM would not do: one that comes soon after the first is
+lost in it."""
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -14,30 +18,34 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 class Drains(Protocol):
     """What can be drained."""
 
-    async def drain(self) -> None: ...
+    def drain(self) -> Coroutine[None, None, None]: ...
 
 
 @contextmanager
-def signals_drain(server: Drains) -> Iterator[None]:
-    """Drain before whoever handled SIGTERM and SIGINT until now does; a second signal goes to them at once."""
+def signals_drain(server: Drains, at_once: Collection[signal.Signals] = ()) -> Iterator[None]:
+    """Drain before whoever handled SIGTERM and SIGINT until now does; a second signal goes to them at once.
+
+    So does a signal of `at_once`, even if it is the first.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[None]] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, *at_once)}
 
-    async def drain(number: int, frame: FrameType | None) -> None:
-        try:
-            await server.drain()
-        finally:
-            _pass_on(before[signal.Signals(number)], number, frame)
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        _pass_on(before[signal.Signals(number)], number, frame)
 
     def begin(number: int, frame: FrameType | None) -> None:
-        if tasks:
+        if tasks and not tasks[0].done():
             tasks[0].cancel()
+        elif tasks or number in at_once:
+            pass_on(number, frame)
         else:
-            tasks.append(loop.create_task(drain(number, frame)))
+            tasks.append(loop.create_task(server.drain()))
+            # Not a `finally` in the task: one that is cancelled before it began runs none.
+            tasks[0].add_done_callback(lambda drained: pass_on(number, frame))
 
     for number in before:
         signal.signal(number, lambda number, frame: loop.call_soon_threadsafe(begin, number, frame))

@@ -6,6 +6,7 @@ It runs beside a server as its companion, or as `outlast worker` on a machine of
 import asyncio
 import gc
 import signal
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import uvicorn
 from outlast import interpreter, localmodel, telemetry
 from outlast.clock import Clock, SystemClock
 from outlast.config import Settings
-from outlast.draining import signals_drain
+from outlast.draining import AT_ONCE, signals_drain
 from outlast.engine import Engine
 from outlast.gateway import Gateway
 from outlast.runners.registry import Registry
@@ -24,6 +25,8 @@ from outlast.worker.loop import Worker
 from outlast.worker.seat import Seat
 
 log = telemetry.get("worker")
+
+Beside = Callable[[], Coroutine[None, None, None]]
 
 
 class Workplace:
@@ -79,21 +82,30 @@ class Workplace:
         log.info("worker stopped")
 
 
-def carry_out(settings: Settings, store: Store) -> None:
-    """Be a worker until told to stop by SIGTERM or SIGINT, which drain; a second one cuts that short."""
+async def _nothing() -> None:
+    pass
+
+
+def carry_out(settings: Settings, store: Store, beside: Beside = _nothing) -> None:
+    """Be a worker until told to stop by SIGTERM or SIGINT, which drain; a second one, or AT_ONCE, cuts that short.
+
+    `beside` is done on its event loop, from the first moment to the last.
+    """
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(_until_drained(Workplace(settings, store)))
+        runner.run(_until_drained(Workplace(settings, store), beside))
 
 
-async def _until_drained(workplace: Workplace) -> None:
+async def _until_drained(workplace: Workplace, beside: Beside) -> None:
     drained = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, AT_ONCE):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, frame: loop.call_soon_threadsafe(drained.set))
+    going = loop.create_task(beside())
     await workplace.start()
     try:
-        with signals_drain(workplace):
+        with signals_drain(workplace, at_once=(AT_ONCE,)):
             await drained.wait()
     finally:
         await workplace.stop()
+        going.cancel()

@@ -4,6 +4,7 @@ Messages that find the other's buffer full are dropped, and it is told that it m
 """
 
 import asyncio
+import errno
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ MESSAGE_MAX = 128 * 1024
 AGAIN_S = 0.02
 KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 """Keeps messages apart; macOS has no such socket that also tells of its end."""
+_NO_ROOM = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EMSGSIZE))
 _RUNGS, _TOLD = b"r", b"t"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Rung]).decode
@@ -52,10 +54,9 @@ class Peer:
     def _send(self, message: bytes) -> None:
         try:
             self._end.send(message)
-        except BlockingIOError:
-            self._miss()
-        except OSError:
-            pass  # it is gone, which our reading end will notice
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._miss()  # any other: it is gone, which our reading end will notice
 
     def _miss(self) -> None:
         if not self._has_missed:

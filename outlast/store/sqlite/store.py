@@ -10,7 +10,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,23 +97,22 @@ class SqliteStore(Reads):
             raise ConfigError(f"Python's SQLite is {sqlite3.sqlite_version}; Outlast needs 3.37 or newer.")
         if self._guest is None:
             await self._own()
-        try:
-            self._open_connections()
-        except sqlite3.Error as error:
-            self._disown()
-            raise ConfigError(
-                f"The runs in {self.path} cannot be opened: {error}. If they cannot be had back, move the file away or "
-                "name another folder with --data-dir or OUTLAST_DATA_DIR."
-            ) from error
-        except BaseException:
-            self._disown()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._disown)
+            try:
+                self._open_connections(undo)
+            except sqlite3.Error as error:
+                raise ConfigError(
+                    f"The runs in {self.path} cannot be opened: {error}. If they cannot be had back, move the file "
+                    "away or name another folder with --data-dir or OUTLAST_DATA_DIR."
+                ) from error
+            undo.pop_all()
 
-    def _open_connections(self) -> None:
+    def _open_connections(self, undo: ExitStack) -> None:
         load_queries(PACKAGE)
         self._make_private()
-        connection = self._connect()
-        self._turns = Turns(self._dir)
+        connection = undo.enter_context(closing(self._connect()))
+        self._turns = undo.enter_context(closing(Turns(self._dir)))
         if self._guest is None:
             if self._migrates:
                 migrate(connection)
@@ -139,9 +138,10 @@ class SqliteStore(Reads):
             self.on_rung([])
             self._later = asyncio.get_running_loop().call_later(MISSED_S, self._say_missed)
 
-    async def end_leases(self) -> None:
-        """Whoever held a lease is known to be dead."""
-        await self._writer.do(statement("end_leases", self._clock.now()))
+    @property
+    def has_guests(self) -> bool:
+        """Whether others that were admitted are still there."""
+        return bool(self._peers)
 
     def _meet(self, end: socket.socket) -> None:
         if not self._peers:
@@ -153,6 +153,8 @@ class SqliteStore(Reads):
     def _part(self, peer: Peer) -> None:
         self._peers.remove(peer)
         peer.close()
+        if not self._peers and self._later is not None:
+            self._later.cancel()
 
     def _committed(self, committed: Committed) -> None:
         # Those of a run deleted in the same commit too: its agent and its readers have to hear of its end.
@@ -217,13 +219,16 @@ class SqliteStore(Reads):
         connection = sqlite3.connect(
             self.path, timeout=5, isolation_level=None, check_same_thread=False, cached_statements=512
         )
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA cache_size = -16000")
-        if read_only:
-            connection.execute("PRAGMA query_only = ON")
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA cache_size = -16000")
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
+            undo.pop_all()
         return connection
 
     async def check_ready(self) -> None:
