@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from bench.server import Recipe
+from outlast.births import NewRun
 from outlast.clock import SystemClock
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.runs import Caller, Isolation, RunRequest
 from outlast.store.protocol import Offer
 from outlast.store.sqlite import SqliteStore

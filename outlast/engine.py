@@ -4,56 +4,44 @@ A verb is decide (pure, in `lifecycle`) and apply (one transaction, in the store
 gateway, dashboard and command line call verbs; none of them writes a status.
 """
 
-import asyncio
-import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from outlast.births import Idempotency, NewRun, born
+from outlast.bodies import Bodies
 from outlast.clock import Clock, Ids
 from outlast.errors import (
-    InvalidBody,
     RunNotFound,
     RunNotSucceeded,
     ScheduleNotFound,
-    SessionNotFound,
-    StoreUnavailable,
-    quoted,
 )
+from outlast.neighbours import Neighbours
+from outlast.outbox import Outbox
 from outlast.relay import Relay
 from outlast.runs import (
-    DEFAULT_QUEUE,
-    Body,
     Caller,
     Draft,
     Event,
     EventKind,
-    Isolation,
-    JsonObject,
     Progress,
-    Retry,
     Run,
     RunError,
-    RunRequest,
     RunState,
     RunStatus,
     Usage,
 )
 from outlast.schedules import Schedule
+from outlast.sessions import Sessions
 from outlast.store.lanes import NO_LIMITS, Limits
 from outlast.store.plan import conflict
 from outlast.store.protocol import (
-    INLINE_MAX,
     Claimed,
-    Delivery,
     Listing,
     Offer,
     Page,
     RunFilter,
-    Rung,
     ScheduleListing,
-    SessionListing,
-    SessionSeen,
     Store,
     Submit,
     Submitted,
@@ -79,39 +67,9 @@ from outlast.workers import WorkerCard, WorkerSeen
 MAX_RESULT = 32 * 1024 * 1024
 """Bytes of JSON a result may have; a larger one fails its run."""
 
-MAX_AHEAD_S = 366 * 86_400
-"""How long before its start a run may be handed in."""
-
-
-class Idempotency(msgspec.Struct, frozen=True):
-    """The key a client submits under, where it is unique, and the hash of the body it stands for."""
-
-    key: str
-    session: str
-    """Empty for the whole tenant."""
-    hash: bytes
-
-
-class NewRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A submit whose questions are all answered: runner, model and texts are fixed."""
-
-    request: RunRequest
-    kind: Isolation
-    timeout_s: int
-    priority_s: int = 0
-    run_at: int | None = None
-    """Not before this time; a time that has passed is now."""
-    delay_ms: int = 0
-    """Not before so long from now."""
-    schedule_id: str | None = None
-    queue: str = DEFAULT_QUEUE
-    webhook_url: str | None = None
-    retry: Retry = Retry()
-    idempotency: Idempotency | None = None
-
 
 class Engine:
-    """The one way in. Give it a store that is open; it takes over the store's `on_commit`."""
+    """The one way in; `sessions`, `outbox` and `bodies` have the verbs about those. Give it a store of its own."""
 
     clock: Clock
 
@@ -123,24 +81,11 @@ class Engine:
         self.relay = Relay(self.wakeups, store.tell, clock)
         store.limits = limits
         store.on_commit = self.wakeups.publish
-        store.on_rung = self._rung
+        store.on_rung = Neighbours(store, self.wakeups, self.relay).hear
         store.on_told = self.relay.hear
-        self._looking: asyncio.Task[None] | None = None
-
-    def _rung(self, rungs: Sequence[Rung]) -> None:
-        if rungs:
-            self.wakeups.rung(rungs)
-        elif self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._look())
-
-    async def _look(self) -> None:
-        """Some commits of other processes may not have been heard of."""
-        self.relay.ask_again()
-        try:
-            seqs = await self._store.seqs(list(self.wakeups.watches))
-        except StoreUnavailable:
-            return  # it is said again in a second
-        self.wakeups.missed(seqs)
+        self.bodies = Bodies(store)
+        self.sessions = Sessions(store)
+        self.outbox = Outbox(store)
 
     # What clients do.
 
@@ -156,43 +101,9 @@ class Engine:
 
         With an idempotency key that is taken: the existing run if the body is the same, else `IdempotencyConflict`.
         """
-        run = self._born(caller, new)
-        request = await self._stow(caller.tenant, msgspec.json.encode(new.request))
+        run = born(self._ids.new("run"), caller, new, self._clock.now())
+        request = await self.bodies.keep(caller.tenant, msgspec.json.encode(new.request))
         return await self._store.submit(Submit(run, request))
-
-    def _born(self, caller: Caller, new: NewRun) -> Run:
-        now = self._clock.now()
-        request, idempotency = new.request, new.idempotency
-        start_at = max(now + new.delay_ms, new.run_at or 0)
-        if start_at - now > MAX_AHEAD_S * 1000:
-            raise InvalidBody(
-                f"The run would start in more than {MAX_AHEAD_S // 86_400} days; hand it in later."
-            )
-        return Run(
-            id=self._ids.new("run"),
-            tenant=caller.tenant,
-            state=RunState.QUEUED,
-            runner=request.runner,
-            framework=request.framework,
-            kind=new.kind,
-            created_at=now,
-            timeout_s=new.timeout_s,
-            submitted_by=caller.key_id,
-            session_id=request.session_id,
-            agent=request.agent,
-            queue=new.queue,
-            priority_s=new.priority_s,
-            order_at=start_at - new.priority_s * 1000,
-            due_at=start_at if start_at > now else None,
-            ready=start_at <= now,
-            schedule_id=new.schedule_id,
-            retry=new.retry,
-            webhook_url=new.webhook_url,
-            metadata=_raw(request.metadata),
-            idempotency_key=idempotency.key if idempotency else None,
-            idempotency_session=idempotency.session if idempotency else None,
-            idempotency_hash=idempotency.hash if idempotency else None,
-        )
 
     async def cancel(self, caller: Caller, run_id: str) -> Run:
         """End a run that has not ended; `RunFinished` otherwise. Terminal at once, the agent is stopped after."""
@@ -265,36 +176,15 @@ class Engine:
         run = None
         if after is not None and new is not None:
             caller = Caller(after.tenant, after.created_by)
-            born = self._born(caller, msgspec.structs.replace(new, schedule_id=after.id))
-            run = Submit(born, await self._stow(after.tenant, msgspec.json.encode(new.request)))
-            after = msgspec.structs.replace(after, last_run_id=born.id)
+            new = msgspec.structs.replace(new, schedule_id=after.id)
+            first = born(self._ids.new("run"), caller, new, self._clock.now())
+            run = Submit(first, await self.bodies.keep(after.tenant, msgspec.json.encode(new.request)))
+            after = msgspec.structs.replace(after, last_run_id=first.id)
         if after is not None and before is not None:
             after = msgspec.structs.replace(after, revision=before.revision + 1)
         submitted = await self._store.turn(Turn(before, after, run))
         self.wakeups.schedules.ring()
         return submitted
-
-    async def session(self, caller: Caller, session_id: str) -> SessionSeen:
-        """A session of the caller's; `SessionNotFound` if nothing was ever submitted to it or said of it."""
-        found = await self._store.session(caller.tenant, session_id)
-        if found is None:
-            raise SessionNotFound(
-                f"There is no session {quoted(session_id)}; the first run with that session_id makes it."
-            )
-        return found
-
-    async def sessions(self, caller: Caller, page: Page) -> SessionListing:
-        """A page of the caller's sessions, newest first."""
-        return await self._store.sessions(caller.tenant, page)
-
-    async def limit_session(self, caller: Caller, session_id: str, max_running: int | None) -> SessionSeen:
-        """How many of the session's runs go at one time; null is as many as in any session.
-
-        It decides who gets a place from now on: runs that have one keep it, runs that wait for one get it at once if
-        there is room now, and runs that have not begun queue up for one if there was no limit before.
-        """
-        await self._store.limit_session(caller.tenant, session_id, max_running)
-        return await self.session(caller, session_id)
 
     def watch(self, run_id: str, *, tokens: bool = False) -> Watch:
         """Follow a run: enter it, read the run's state, then wait; so nothing falls between."""
@@ -365,7 +255,7 @@ class Engine:
         if len(result) > MAX_RESULT:
             message = f"The result has {len(result)} bytes; the most a run may return is {MAX_RESULT}."
             return await self.fail(run.id, attempt_id, RunError("result_too_large", message))
-        body = await self._stow(run.tenant, result)
+        body = await self.bodies.keep(run.tenant, result)
         return await self._apply(run.id, Succeed(attempt_id, body))
 
     async def fail(
@@ -403,47 +293,8 @@ class Engine:
         """What the run waited for is there."""
         return await self._apply(run_id, Wake())
 
-    # What the webhook deliverer does.
-
-    async def due_notices(self, limit: int, busy: Collection[str] = ()) -> Sequence[Delivery]:
-        """Take webhook notices whose time has come, except those for the receivers in `busy`."""
-        return await self._store.due_notices(limit, busy)
-
-    async def settle_notice(self, notice_id: str, *, retry_at: int | None = None) -> None:
-        """A notice is done with, or is to be tried again at `retry_at`."""
-        await self._store.settle_notice(notice_id, retry_at=retry_at)
-
-    async def next_notice_at(self, busy: Collection[str] = ()) -> int | None:
-        """When the next notice is due, except those for the receivers in `busy`."""
-        return await self._store.next_notice_at(busy)
-
-    async def unstow(self, tenant: str, body: Body) -> bytes:
-        """The bytes of a body, wherever they are kept."""
-        if body.inline is not None:
-            return body.inline
-        assert body.hash is not None
-        data = await self._store.blob(tenant, body.hash)
-        if data is None:
-            raise RunNotFound(f"The stored bytes {body.hash.hex()} are gone; their run was deleted.")
-        return data
-
     async def _apply(self, run_id: str, command: Command) -> Run:
         return (await self._store.apply(run_id, command)).run
-
-    async def _stow(self, tenant: str, data: bytes) -> Body:
-        if len(data) <= INLINE_MAX:
-            return Body(len(data), data)
-        return Body(len(data), None, await self._store.put_blob(tenant, data))
-
-
-def body_hash(fields: Mapping[str, object]) -> bytes:
-    """What makes two submits the same: SHA-256 of the JSON with sorted keys, without nulls and `idempotency_*`."""
-    kept = {k: v for k, v in fields.items() if v is not None and not k.startswith("idempotency_")}
-    return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).digest()
-
-
-def _raw(value: JsonObject | None) -> msgspec.Raw | None:
-    return None if value is None else msgspec.Raw(msgspec.json.encode(value))
 
 
 def _no_result(run: Run) -> str:

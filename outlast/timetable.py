@@ -10,8 +10,9 @@ from typing import TypeVar
 import msgspec
 
 from outlast import telemetry
+from outlast.births import NewRun
 from outlast.clock import Ids
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.errors import InvalidSchedule, OutlastError, ScheduleChanged, StoreUnavailable
 from outlast.runs import Caller
 from outlast.schedules import Missed, Schedule, fire_at, passed, planned

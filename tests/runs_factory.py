@@ -1,6 +1,7 @@
 """Runs for tests, with the words that do not matter filled in."""
 
-from outlast.engine import Engine, Idempotency, NewRun
+from outlast.births import Idempotency, NewRun
+from outlast.engine import Engine
 from outlast.runs import Caller, Isolation, Retry, Run, RunRequest
 from outlast.store.protocol import Claimed, Offer
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from outlast.births import NewRun
 from outlast.clock import FakeClock
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.errors import AgentFileRefused, StoreUnavailable
 from outlast.runs import Run
 from outlast.scheduler import Scheduler

@@ -14,8 +14,9 @@ from bench.onpostgres.cluster import NAME, cluster, postgres
 from bench.report import Bound, Row
 from bench.server import Server
 from bench.turns import Scale, in_turns
+from outlast.births import NewRun
 from outlast.clock import SystemClock
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.runs import Caller, Isolation, RunRequest
 from outlast.store.postgres import PostgresStore
 from outlast.store.protocol import Offer

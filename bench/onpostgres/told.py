@@ -6,8 +6,9 @@ import time
 from contextlib import closing
 
 from bench.onpostgres.reader import Reader
+from outlast.births import NewRun
 from outlast.clock import SystemClock
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.runs import Caller, Draft, EventKind, Isolation, Run, RunRequest
 from outlast.store.postgres import PostgresStore
 from outlast.store.protocol import Offer

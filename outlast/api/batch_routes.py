@@ -9,7 +9,7 @@ from outlast.api import body, problems, reading, render
 from outlast.api.edge import Edge
 from outlast.api.http import Answer, Reply, Request
 from outlast.api.schemas import BatchBody
-from outlast.engine import NewRun
+from outlast.births import NewRun
 from outlast.errors import Draining, OutlastError
 from outlast.store.protocol import Submitted
 from outlast.telemetry import get

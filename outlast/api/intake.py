@@ -6,8 +6,8 @@ from collections.abc import Callable
 import msgspec
 
 from outlast.api import submit
+from outlast.births import NewRun
 from outlast.config import Settings
-from outlast.engine import NewRun
 from outlast.runners.protocol import Prepared
 from outlast.runners.registry import Registry
 from outlast.schedules import Schedule

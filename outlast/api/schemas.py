@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from outlast.engine import MAX_AHEAD_S
+from outlast.births import MAX_AHEAD_S
 from outlast.runs import JsonObject, RunStatus
 from outlast.schedules import Missed
 

@@ -14,7 +14,7 @@ async def list_sessions(edge: Edge, request: Request) -> Answer:
     """GET /api/v1/sessions"""
     number, size = page_of(request.query)
     page = await _page(edge, request.caller, number, size, request.query.get("cursor"))
-    found = await edge.engine.sessions(request.caller, page)
+    found = await edge.engine.sessions.page(request.caller, page)
     return Reply(200, render.sessions(found, number, size))
 
 
@@ -23,7 +23,7 @@ async def _page(edge: Edge, caller: Caller, number: int, size: int, cursor: str 
         if number != 1:
             raise InvalidQuery("page and cursor exclude each other; go on with the cursor alone.")
         try:
-            await edge.engine.session(caller, cursor)
+            await edge.engine.sessions.find(caller, cursor)
         except SessionNotFound as error:
             raise InvalidQuery("cursor is a next_cursor that an earlier page gave; this is none.") from error
         return Page(size + 1, 0, cursor)
@@ -36,12 +36,12 @@ async def _page(edge: Edge, caller: Caller, number: int, size: int, cursor: str 
 
 async def status(edge: Edge, request: Request) -> Answer:
     """GET /api/v1/sessions/{session_id}"""
-    return Reply(200, render.session(await edge.engine.session(request.caller, request.session_id)))
+    return Reply(200, render.session(await edge.engine.sessions.find(request.caller, request.session_id)))
 
 
 async def limit(edge: Edge, request: Request) -> Answer:
     """PUT /api/v1/sessions/{session_id}"""
     body.require_json(request)
     asked = reading.read(await body.read(request, edge.limits), SessionBody)
-    session = await edge.engine.limit_session(request.caller, request.session_id, asked.max_running)
+    session = await edge.engine.sessions.limit(request.caller, request.session_id, asked.max_running)
     return Reply(200, render.session(session))

@@ -10,8 +10,8 @@ import msgspec
 
 from outlast.api import reading
 from outlast.api.schemas import RetryBody, SubmitBody
+from outlast.births import Idempotency, NewRun, body_hash
 from outlast.config import Settings
-from outlast.engine import Idempotency, NewRun, body_hash
 from outlast.errors import (
     FrameworkNotInstalled,
     InvalidBody,

@@ -108,7 +108,7 @@ class Deliverer:
         per_receiver = Counter(delivery.notice.receiver for delivery in self._in_flight.values())
         busy = [receiver for receiver, n in per_receiver.items() if n >= RECEIVER_MAX]
         room = IN_FLIGHT_MAX - len(self._in_flight)
-        due_at = await self._engine.next_notice_at(busy) if room else None
+        due_at = await self._engine.outbox.next_at(busy) if room else None
         if due_at is None:
             return LOOK_S
         wait_s = (due_at - self._clock.now()) / 1000
@@ -116,7 +116,7 @@ class Deliverer:
             return min(wait_s, LOOK_S)
         if self._transport is None:
             self._transport = await asyncio.to_thread(self._new_transport)
-        taken = await self._engine.due_notices(room, busy)
+        taken = await self._engine.outbox.take(room, busy)
         for delivery in taken:
             self._start(delivery)
         return 0 if taken else STORE_PAUSE_S
@@ -138,7 +138,7 @@ class Deliverer:
             outcome = Outcome(Verdict.AGAIN, "a bug; its traceback stands in the log above")
         retry_at = self._retry_at(delivery, outcome)
         try:
-            await self._engine.settle_notice(delivery.notice.id, retry_at=retry_at)
+            await self._engine.outbox.settle(delivery.notice.id, retry_at=retry_at)
         except StoreUnavailable as error:
             log.warning("delivery not recorded; it is repeated within a minute", error=error.detail)
         self._tell(delivery, outcome, retry_at)
@@ -153,7 +153,7 @@ class Deliverer:
     async def _post(self, delivery: Delivery) -> Outcome:
         notice = delivery.notice
         try:
-            result = await self._engine.unstow(notice.tenant, notice.result) if notice.result else None
+            result = await self._engine.bodies.read(notice.tenant, notice.result) if notice.result else None
         except RunNotFound as error:
             return Outcome(Verdict.NEVER, error.detail)
         except StoreUnavailable as error:
@@ -197,7 +197,7 @@ class Deliverer:
         await _cut(late)
         try:
             for notice_id in put_back:
-                await self._engine.settle_notice(notice_id, retry_at=self._clock.now())
+                await self._engine.outbox.settle(notice_id, retry_at=self._clock.now())
         except StoreUnavailable:
             pass  # their claims run out within a minute
 

@@ -14,7 +14,7 @@ ECHO = WorkerCard(name="w", host="here", runners=("echo",), shared=5, isolated=1
 
 
 async def test_a_store_in_use_is_sound(engine: Engine, examined: Examined) -> None:
-    await engine.limit_session(ME, "s", 1)
+    await engine.sessions.limit(ME, "s", 1)
     run, attempt_id = await running(engine)
     for _ in range(5):
         await submit(engine, new_run(session_id="s"))

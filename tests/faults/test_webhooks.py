@@ -30,7 +30,7 @@ async def test_a_webhook_cut_by_a_kill_arrives_again_under_the_same_id(tmp_path:
         await deliverer.stop()
         await delivering
 
-        assert await engine.next_notice_at() is None
+        assert await engine.outbox.next_at() is None
         await store.close()
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.body == second.body

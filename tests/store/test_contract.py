@@ -6,8 +6,9 @@ from collections import Counter
 import msgspec
 import pytest
 
+from outlast.births import Idempotency, body_hash
 from outlast.clock import FakeClock
-from outlast.engine import Engine, Idempotency, body_hash
+from outlast.engine import Engine
 from outlast.errors import Fenced, IdempotencyConflict, RunActive, RunFinished, RunNotFound, RunNotSucceeded
 from outlast.runs import (
     Caller,
@@ -433,20 +434,20 @@ async def test_a_finished_run_owes_its_webhook_until_it_is_settled(engine: Engin
     await engine.succeed(run, attempt_id, b'"done"')
     await engine.delete(ME, run.id)
 
-    (delivery,) = await engine.due_notices(10)
+    (delivery,) = await engine.outbox.take(10)
     assert (delivery.notice.url, delivery.tries) == ("https://example.com/hook", 0)
     assert delivery.notice.result is not None
-    assert await engine.unstow("default", delivery.notice.result) == b'"done"'
+    assert await engine.bodies.read("default", delivery.notice.result) == b'"done"'
     assert msgspec.json.decode(delivery.notice.head)["status"] == "succeeded"
-    assert await engine.due_notices(10) == []
+    assert await engine.outbox.take(10) == []
 
-    await engine.settle_notice(delivery.notice.id, retry_at=clock.now() + 5000)
-    assert await engine.next_notice_at() == clock.now() + 5000
+    await engine.outbox.settle(delivery.notice.id, retry_at=clock.now() + 5000)
+    assert await engine.outbox.next_at() == clock.now() + 5000
     clock.advance(5)
-    (again,) = await engine.due_notices(10)
+    (again,) = await engine.outbox.take(10)
     assert (again.notice.id, again.tries) == (delivery.notice.id, 1)
-    await engine.settle_notice(again.notice.id)
-    assert await engine.next_notice_at() is None
+    await engine.outbox.settle(again.notice.id)
+    assert await engine.outbox.next_at() is None
 
 
 async def _owe(engine: Engine, host: str, notices: int) -> None:
@@ -462,7 +463,7 @@ async def test_a_backlog_for_one_receiver_leaves_the_others_their_turn(
     clock.advance(1)
     await _owe(engine, "b.example:8443", 2)
 
-    claimed = Counter(d.notice.receiver for d in await engine.due_notices(100))
+    claimed = Counter(d.notice.receiver for d in await engine.outbox.take(100))
 
     assert claimed == {"a.example": RECEIVER_SHARE, "b.example:8443": 2}
 
@@ -472,10 +473,10 @@ async def test_a_busy_receivers_notices_are_left_alone(engine: Engine, clock: Fa
     clock.advance(1)
     await _owe(engine, "b.example", 1)
 
-    assert await engine.next_notice_at(["a.example"]) == clock.now()
-    assert await engine.next_notice_at(["a.example", "b.example"]) is None
-    assert [d.notice.receiver for d in await engine.due_notices(100, ["a.example"])] == ["b.example"]
-    assert await engine.next_notice_at(["b.example"]) == clock.now() - 1000
+    assert await engine.outbox.next_at(["a.example"]) == clock.now()
+    assert await engine.outbox.next_at(["a.example", "b.example"]) is None
+    assert [d.notice.receiver for d in await engine.outbox.take(100, ["a.example"])] == ["b.example"]
+    assert await engine.outbox.next_at(["b.example"]) == clock.now() - 1000
 
 
 async def test_claimed_notices_are_the_oldest_of_all_receivers(engine: Engine, clock: FakeClock) -> None:
@@ -483,7 +484,7 @@ async def test_claimed_notices_are_the_oldest_of_all_receivers(engine: Engine, c
         await _owe(engine, host, 1)
         clock.advance(1)
 
-    claimed = {d.notice.receiver for d in await engine.due_notices(2)}
+    claimed = {d.notice.receiver for d in await engine.outbox.take(2)}
 
     assert claimed == {"z.example", "a.example"}
 

@@ -267,11 +267,11 @@ async def test_a_raised_limit_lets_runs_in_at_once_and_a_lowered_one_lets_them_f
     runs = [await submit(engine, new_run(session_id="s")) for _ in range(6)]
     (first,) = await all_claimed(engine)
 
-    await engine.limit_session(ME, "s", 3)
+    await engine.sessions.limit(ME, "s", 3)
 
     two_more = await all_claimed(engine)
     assert [run.id for run in two_more] == [run.id for run in runs[1:3]]
-    await engine.limit_session(ME, "s", None)
+    await engine.sessions.limit(ME, "s", None)
     await finish(engine, first)
     await finish(engine, two_more[0])
     assert await all_claimed(engine) == []
@@ -289,7 +289,7 @@ async def test_a_session_that_is_limited_while_it_runs_lets_those_finish_that_ha
     queued = [await submit(engine, new_run(session_id="s", agent=agent)) for agent in ("a", "a", "b")]
     other = await submit(engine, new_run(session_id="t", agent="a"))
 
-    await engine.limit_session(ME, "s", 1)
+    await engine.sessions.limit(ME, "s", 1)
 
     assert {run.id for run in running} == {run.id for run in begun}
     assert [await blocked_by(engine, run) for run in queued] == ["session:s"] * 3
@@ -305,9 +305,9 @@ async def test_a_session_that_is_limited_while_it_runs_lets_those_finish_that_ha
 async def test_a_limit_can_be_set_before_the_first_run(store: Store, clock: FakeClock) -> None:
     engine = Engine(store, clock)
     with pytest.raises(SessionNotFound):
-        await engine.session(ME, "s")
+        await engine.sessions.find(ME, "s")
 
-    session = await engine.limit_session(ME, "s", 1)
+    session = await engine.sessions.limit(ME, "s", 1)
 
     assert (session.max_running, sum(session.counts.values())) == (1, 0)
     await submit(engine, new_run(session_id="s"))
@@ -339,11 +339,11 @@ async def test_sessions_are_listed_newest_first_with_their_counts(store: Store, 
     (run, *_) = await all_claimed(engine)
     await finish(engine, run)
 
-    listing = await engine.sessions(ME, Page(size=2))
+    listing = await engine.sessions.page(ME, Page(size=2))
 
     assert [it.id for it in listing.sessions] == ["c", "b"]
     assert (listing.total, listing.total_is_lower_bound) == (3, False)
-    (last,) = (await engine.sessions(ME, Page(size=2, before="b"))).sessions
+    (last,) = (await engine.sessions.page(ME, Page(size=2, before="b"))).sessions
     assert (last.id, last.max_running) == ("a", None)
     assert {status.value: n for status, n in last.counts.items() if n} == {"running": 1, "succeeded": 1}
 

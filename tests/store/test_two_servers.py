@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 
+from outlast.births import NewRun
 from outlast.clock import FakeClock
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.schedules import Schedule
 from outlast.store.protocol import Page, RunFilter
 from outlast.timetable import Timetable, Wanted

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -20,6 +20,7 @@ from outlast.clock import FakeClock, iso
 from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.errors import ConfigError, StoreUnavailable
+from outlast.outbox import Outbox
 from outlast.runs import RunError
 from outlast.store.sqlite import SqliteStore
 from outlast.webhooks.deliver import JITTER, RECEIVER_MAX, Deliverer
@@ -73,7 +74,7 @@ async def until_settled(engine: Engine, clock: FakeClock) -> int | None:
     async def look() -> None:
         claim_ends = clock.now() + 60_000
         while True:
-            due_at = await engine.next_notice_at()
+            due_at = await engine.outbox.next_at()
             if due_at is None or clock.now() < due_at != claim_ends:
                 seen.append(due_at)
                 return
@@ -119,7 +120,7 @@ async def test_a_finished_run_is_told_with_all_its_fields(engine: Engine, clock:
     }
     assert got.headers["content-type"] == "application/json"
     assert got.headers["user-agent"] == f"outlast/{outlast.__version__}"
-    assert await engine.next_notice_at() is None
+    assert await engine.outbox.next_at() is None
 
 
 @pytest.mark.parametrize("size", [10, 100_000, 5_000_000])
@@ -378,7 +379,7 @@ async def test_a_stop_lets_a_try_in_flight_finish(engine: Engine, clock: FakeClo
         answered.set()
         await stopping
 
-    assert await engine.next_notice_at() is None
+    assert await engine.outbox.next_at() is None
 
 
 async def test_a_stop_puts_back_what_does_not_finish(engine: Engine, clock: FakeClock) -> None:
@@ -386,7 +387,7 @@ async def test_a_stop_puts_back_what_does_not_finish(engine: Engine, clock: Fake
         async with delivering(engine, clock, last_s=0.1):
             await owe(engine, here.url)
             await here.until(1)
-        assert await engine.next_notice_at() == clock.now()
+        assert await engine.outbox.next_at() == clock.now()
 
         async with delivering(engine, clock):
             first, second = await here.until(2)
@@ -395,28 +396,29 @@ async def test_a_stop_puts_back_what_does_not_finish(engine: Engine, clock: Fake
 
 
 async def test_a_store_that_is_away_for_a_moment_loses_nothing(store: SqliteStore, clock: FakeClock) -> None:
-    class Wobbly(Engine):
+    class Wobbly(Outbox):
         """Its store is out of reach at the first look and at the first record."""
 
         looks = records = 0
 
-        async def next_notice_at(self, busy: object = ()) -> int | None:
+        async def next_at(self, busy: Collection[str] = ()) -> int | None:
             self.looks += 1
             if self.looks == 1:
                 raise StoreUnavailable("away")
-            return await super().next_notice_at()
+            return await super().next_at()
 
-        async def settle_notice(self, notice_id: str, *, retry_at: int | None = None) -> None:
+        async def settle(self, notice_id: str, *, retry_at: int | None = None) -> None:
             self.records += 1
             if self.records == 1:
                 raise StoreUnavailable("away")
-            await super().settle_notice(notice_id, retry_at=retry_at)
+            await super().settle(notice_id, retry_at=retry_at)
 
-    engine = Wobbly(store, clock)
+    engine = Engine(store, clock)
+    engine.outbox = outbox = Wobbly(store)
     async with receiver() as here, delivering(engine, clock):
         await owe(engine, here.url)
         await here.until(1)
-        await eventually(lambda: engine.records == 1, "the record that fails")
+        await eventually(lambda: outbox.records == 1, "the record that fails")
         clock.advance(61)
         engine.wakeups.outbox.ring()
         first, second = await here.until(2)

@@ -35,7 +35,7 @@ async def notice(engine: Engine) -> Message:
     request = msgspec.structs.replace(new.request, metadata={"ticket": 7})
     run, attempt_id = await running(engine, msgspec.structs.replace(new, request=request))
     await engine.succeed(run, attempt_id, b'"Task output here"')
-    (delivery,) = await engine.due_notices(1)
+    (delivery,) = await engine.outbox.take(1)
     return Message(delivery.notice, 1, body_of(delivery.notice.head, b'"Task output here"'))
 
 

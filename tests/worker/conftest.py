@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from outlast.births import NewRun
 from outlast.clock import SystemClock
 from outlast.config import Settings
-from outlast.engine import Engine, NewRun
+from outlast.engine import Engine
 from outlast.runners.protocol import Prepared, Runner, Submission
 from outlast.runs import Caller, Event, EventKind, Isolation, Retry, Run, RunRequest, RunState
 from outlast.store.sqlite import SqliteStore
