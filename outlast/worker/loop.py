@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -141,7 +142,8 @@ class Worker:
         self._hosts.start()
         self._isolated.start()
         await self._beater.beat()
-        await self._engine.recover()
+        with suppress(StoreUnavailable):  # it is tried again soon
+            await self._engine.recover()
         self._claims = [self._loop_of(partial(self._claim_until_drained, kind)) for kind in Isolation]
         self._loops = [
             self._loop_of(self._beater.run),

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from outlast.clock import SystemClock
 from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
 from outlast.runs import EventKind, Isolation, RunState
+from outlast.transitions import Transition
 from outlast.worker.loop import Worker
 from outlast.workers import WorkerCard
 from tests.worker.conftest import ME, Bench, until
@@ -153,6 +155,23 @@ class Away(Engine):
         if self.is_away:
             raise StoreUnavailable("The store is away.")
         return await super().beat(worker_id, lease_s, card)
+
+    async def recover(self) -> Sequence[Transition]:
+        if self.is_away:
+            raise StoreUnavailable("The store is away.")
+        return await super().recover()
+
+
+async def test_a_worker_that_starts_while_the_store_is_away_works_once_it_is_back(bench: Bench) -> None:
+    await bench.worker.drain(0)
+    bench.engine = engine = Away(bench.store, SystemClock())
+    bench.worker = bench.new_worker(lease_s=2.0)
+    engine.is_away = True
+
+    await bench.worker.start()
+    engine.is_away = False
+
+    assert await bench.result("where")
 
 
 async def test_a_worker_that_cannot_renew_its_lease_stops_its_agents_before_it_ends(bench: Bench) -> None:
