@@ -132,8 +132,8 @@ async def steadily(work: Callable[[], Awaitable[None]]) -> None:
 def end_strays(folder: str, known: Collection[int]) -> None:
     """Kill what was reparented to this process and bears our brand: its host or fork server died before it.
 
-    Other parts of the server may have children of their own; those bear no brand and are let be. Some at a time, for
-    this is done between two answers of the API.
+    Other parts of the worker may have children of their own; those bear no brand and are let be. Some at a time, for
+    this is done on the event loop.
     """
     children = sorted(processes.children(os.getpid()) - set(known))[:STRAYS_MAX]
     strays = [pid for pid in children if marks.bears_brand(pid, folder)]

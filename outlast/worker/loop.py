@@ -1,15 +1,12 @@
 """The worker: takes runs off the queue as places are free, has them carried, and goes away without a trace.
 
-It shares the event loop with the API, so nothing here blocks, and it runs no agent code. All it knows is in memory; if
-it dies, the lease ends and its runs are taken up again.
+It shares the event loop with the gateway, so nothing here blocks, and it runs no agent code. All it knows is in memory;
+if it dies, the lease ends and its runs are taken up again.
 """
 
 import asyncio
 import os
-import shutil
 import socket
-import stat
-import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -28,7 +25,7 @@ from outlast.runs import Isolation, Run
 from outlast.store.protocol import Claimed, Offer
 from outlast.transitions import Cause
 from outlast.wakeups import Bell
-from outlast.worker import janitor, marks, processes
+from outlast.worker import janitor, marks, processes, scratch
 from outlast.worker.access import ModelAccess
 from outlast.worker.attempt import Attempt, Desk
 from outlast.worker.hosts import Hosts
@@ -127,7 +124,7 @@ class Worker:
         swept = await asyncio.to_thread(processes.sweep, self.folder)
         if swept:
             log.warning("ended processes of a server that was killed", processes=swept)
-        self._scratch = await asyncio.to_thread(_scratch, self.folder)
+        self._scratch = await asyncio.to_thread(scratch.make, self.folder)
         processes.adopt_orphans()
         preload = _preload(self._runners)
         self._hosts = Hosts(self._settings.shared_hosts, self.folder, preload, self._ring)
@@ -172,7 +169,7 @@ class Worker:
         await asyncio.gather(self._hosts.close(), self._isolated.close())
         if self._desk.tasks:
             await asyncio.wait(self._desk.tasks, timeout=LAST_S)
-        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, self._scratch)
         await self._end_loops()
         processes.leave_orphans()
         try:
@@ -382,15 +379,3 @@ def _is_suspect(run: Run) -> bool:
 def _preload(runners: Mapping[str, Runner]) -> list[str]:
     modules = [module for runner in runners.values() for module in runner.preload]
     return list(dict.fromkeys([*modules, *(runner.entry.partition(":")[0] for runner in runners.values())]))
-
-
-def _scratch(folder: str) -> Path:
-    """An empty folder for the attempts' temporary files, of ours alone; what a killed server left in it is removed."""
-    place = Path(tempfile.gettempdir()) / f"outlast-{os.getuid()}-{folder[:8]}"
-    place.mkdir(mode=0o700, exist_ok=True)
-    found = place.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        return Path(tempfile.mkdtemp(prefix="outlast-"))
-    for old in place.iterdir():
-        shutil.rmtree(old, ignore_errors=True)
-    return place

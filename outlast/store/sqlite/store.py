@@ -1,4 +1,4 @@
-"""The embedded store: SQLite in WAL mode with `synchronous=FULL`, owned by one server process.
+"""The embedded store: SQLite in WAL mode with `synchronous=FULL`, owned by one server, which may let its worker in.
 
 All writes go through `Writer`'s thread and its one connection; `reads.py` has the reads. A kill at any moment leaves
 the last commit; SQLite recovers when the file is opened.
