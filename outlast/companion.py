@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 
 from outlast import telemetry
-from outlast.clock import Clock
+from outlast.clock import Clock, random_id
 from outlast.config import Settings
 from outlast.draining import AT_ONCE
 from outlast.handover import Handover, Signs, hand_over
@@ -38,9 +38,9 @@ class Companion:
         settings: Settings,
         clock: Clock,
         admit: Admit | None,
-        on_lost: Callable[[int], Awaitable[None]],
+        on_lost: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`admit` lets it into a store with a single owner; `on_lost` hears the pid of one that did not end well."""
+        """`admit` lets it into a store with a single owner; `on_lost` hears the name of one that did not end well."""
         self._settings = settings
         self._clock = clock
         self._admit = admit
@@ -101,7 +101,8 @@ class Companion:
     async def _have_one(self) -> None:
         """Start one, and watch over it until it is dead and what it held is free."""
         try:
-            self._process, control = self._launch()
+            instance = random_id("ins")
+            self._process, control = self._launch(instance)
         except OSError as error:
             log.error("the worker cannot be started; it is tried again", exc=error)
             return
@@ -110,7 +111,7 @@ class Companion:
         if not self._to_end.is_set():
             log.error("the worker died; another takes over", pid=pid, code=code)
         if code != 0:
-            await self._give_up(pid)
+            await self._give_up(instance)
 
     async def _watch(self, process: subprocess.Popen[bytes], control: socket.socket) -> int:
         """Its exit code. One that stands still is killed: it may hold what others wait for, and stops no agent."""
@@ -127,13 +128,13 @@ class Companion:
             still.cancel()
             signs.close()
 
-    async def _give_up(self, pid: int) -> None:
+    async def _give_up(self, instance: str) -> None:
         try:
-            await self._on_lost(pid)
+            await self._on_lost(instance)
         except Exception as error:  # its lease ends by itself; another companion is needed all the same
             log.error("the lease of a dead worker could not be ended", exc=error)
 
-    def _launch(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    def _launch(self, instance: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
         """Start one and hand over; it, and our end of the line to it."""
         with ExitStack() as theirs, ExitStack() as ours:
             control, end = socket.socketpair()
@@ -151,6 +152,6 @@ class Companion:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            hand_over(control, Handover(self._settings, guest.fileno() if guest else None))
+            hand_over(control, Handover(self._settings, guest.fileno() if guest else None, instance))
             ours.pop_all()
         return process, control

@@ -32,7 +32,7 @@ def main(fd: str, parent: str) -> None:
         os._exit(1)
     telemetry.set_up(handover.settings.log_format)
     try:
-        carry_out(handover.settings, _store(handover), partial(give_signs, control))
+        carry_out(handover.settings, _store(handover), partial(give_signs, control), handover.instance)
     except OutlastError as error:
         log.error("the worker cannot work", reason=error.detail)
         sys.exit(1)

@@ -29,6 +29,8 @@ class Handover(msgspec.Struct, frozen=True):
     settings: Settings
     guest: int | None
     """The descriptor of its store's socket, where the store has a single owner."""
+    instance: str
+    """By which its server knows it among the workers."""
 
 
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode

@@ -7,7 +7,6 @@ server can then do without a worker of its own.
 import asyncio
 import gc
 import os
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -113,11 +112,11 @@ class Server:
         admit = store.admit if isinstance(store, SqliteStore) else None
         return Companion(self.settings, self._clock, admit, self._take_up)
 
-    async def _take_up(self, pid: int) -> None:
+    async def _take_up(self, instance: str) -> None:
         """Our worker is dead: end its lease, so that its runs need not wait for that."""
         try:
             for worker in await self.engine.workers():
-                if worker.is_live and (worker.card.host, worker.card.pid) == (socket.gethostname(), pid):
+                if worker.is_live and worker.card.instance == instance:
                     await self.engine.beat(worker.id, -1.0, worker.card)
         except StoreUnavailable:
             pass  # then the lease ends by itself

@@ -10,6 +10,8 @@ class WorkerCard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What its operator calls it."""
     host: str = ""
     pid: int = 0
+    instance: str = ""
+    """A random name of its process: host and pid may be those of another, in containers."""
     version: str = ""
     runners: tuple[str, ...] = ()
     queues: tuple[str, ...] | None = None

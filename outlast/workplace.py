@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from outlast import interpreter, localmodel, telemetry
-from outlast.clock import Clock, SystemClock
+from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.draining import AT_ONCE, signals_drain
 from outlast.engine import Engine
@@ -32,9 +32,11 @@ Beside = Callable[[], Coroutine[None, None, None]]
 class Workplace:
     """Start and stop it on one event loop, once."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, store: Store, instance: str = "") -> None:
+        """`instance` is the name by which its server, if it has one, knows this worker."""
+        self._instance = instance
         self._settings = localmodel.with_model(settings)
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self._store = store
         self._engine = Engine(store, self._clock, Limits.of(self._settings))
         self._parts = AsyncExitStack()
@@ -54,10 +56,19 @@ class Workplace:
             self._worker = await self._start_worker(gateway, parts)
             self._parts = parts.pop_all()
         gc.freeze()  # what is there now stays
+        log.info(
+            "worker started",
+            name=self._settings.worker_name,
+            queues=",".join(self._settings.queues) or "all",
+            model=self._settings.model or "none",
+        )
 
     async def _start_worker(self, gateway: Gateway, parts: AsyncExitStack) -> Worker:
         runners = Registry(self._settings).runners
-        worker = Worker(self._engine, self._settings, runners, gateway, self._clock, self._home(parts))
+        home = self._home(parts)
+        worker = Worker(
+            self._engine, self._settings, runners, gateway, self._clock, home, instance=self._instance
+        )
         await worker.start()
         parts.push_async_callback(worker.drain, 0)
         return worker
@@ -86,13 +97,13 @@ async def _nothing() -> None:
     pass
 
 
-def carry_out(settings: Settings, store: Store, beside: Beside = _nothing) -> None:
+def carry_out(settings: Settings, store: Store, beside: Beside = _nothing, instance: str = "") -> None:
     """Be a worker until told to stop by SIGTERM or SIGINT, which drain; a second one, or AT_ONCE, cuts that short.
 
     `beside` is done on its event loop, from the first moment to the last.
     """
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(_until_drained(Workplace(settings, store), beside))
+        runner.run(_until_drained(Workplace(settings, store, instance), beside))
 
 
 async def _until_drained(workplace: Workplace, beside: Beside) -> None:

@@ -5,8 +5,8 @@ import os
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx
@@ -58,11 +58,8 @@ def test_a_server_whose_worker_dies_at_its_start_answers_and_ends(tmp_path: Path
 
 
 async def test_a_stop_without_a_drain_hands_runs_back(tmp_path: Path) -> None:
-    server = Server(_settings(tmp_path))
-    await server.start()
-    job_id = await _running(server)
-
-    await server.stop()
+    async with _serving(_settings(tmp_path)) as server:
+        job_id = await _running(server)
 
     assert _head(tmp_path, job_id) == ("queued", 1, 0)
 
@@ -71,16 +68,24 @@ async def test_a_worker_that_stands_still_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "STILL_S", 2.0)
-    server = Server(_settings(tmp_path, lease_s=2.0))
+    async with _serving(_settings(tmp_path, lease_s=2.0)) as server:
+        job_id = await _running(server)
+        worker = descendants(os.getpid())[0]
+
+        os.kill(worker, signal.SIGSTOP)
+        await _until(lambda: _head(tmp_path, job_id)[:2] == ("running", 2))
+
+        assert worker not in descendants(os.getpid())
+
+
+@asynccontextmanager
+async def _serving(settings: Settings) -> AsyncIterator[Server]:
+    server = Server(settings)
     await server.start()
-    job_id = await _running(server)
-    worker = descendants(os.getpid())[0]
-
-    os.kill(worker, signal.SIGSTOP)
-    await _until(lambda: _head(tmp_path, job_id)[:2] == ("running", 2))
-
-    assert worker not in descendants(os.getpid())
-    await server.stop()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 def _settings(folder: Path, lease_s: float = 30.0) -> Settings:

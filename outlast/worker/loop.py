@@ -65,6 +65,7 @@ class Worker:
         access: ModelAccess,
         clock: Clock,
         home: Path,
+        instance: str = "",
     ) -> None:
         """`home` is a folder of this worker alone: its processes are known by it, and ended by its next owner."""
         self.id = random_id("wrk")
@@ -73,6 +74,7 @@ class Worker:
         self._engine = engine
         self._settings = settings
         self._home = home
+        self._instance = instance
         self._runners = runners
         self._access = access
         self._clock = clock
@@ -340,6 +342,7 @@ class Worker:
             name=settings.worker_name or socket.gethostname(),
             host=socket.gethostname(),
             pid=os.getpid(),
+            instance=self._instance,
             version=__version__,
             runners=tuple(sorted(self._runners)),
             queues=settings.queues or None,

@@ -1,6 +1,7 @@
 """Two processes' stores on one data folder: the owner's and its guest's."""
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ import pytest
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
+from outlast.errors import StoreUnavailable
 from outlast.runs import RunState
 from outlast.store.protocol import Rung
 from outlast.store.sqlite import SqliteStore
@@ -164,3 +166,16 @@ async def test_who_missed_a_message_is_told_so() -> None:
     assert 0 < len(heard) < 1000
     sender.close()
     receiver.close()
+
+
+async def test_nothing_is_accepted_once_the_folder_is_gone(pair: Pair, tmp_path: Path) -> None:
+    kept = await submit(pair.owner)
+    aside = tmp_path.with_name("aside")
+    os.rename(tmp_path, aside)  # noqa: PTH104
+
+    for engine in (pair.owner, pair.guest):
+        with pytest.raises(StoreUnavailable, match="was removed or replaced"):
+            await submit(engine)
+
+    os.rename(aside, tmp_path)  # noqa: PTH104
+    assert await pair.guest.get(ME, kept.id) == kept

@@ -15,7 +15,7 @@ import msgspec
 from outlast.errors import StoreUnavailable
 
 CONNECT_S = 5.0
-STATEMENT_S = 30.0
+STATEMENT_S = 10.0
 """A statement that takes longer is given up, and its connection with it: it may be half dead."""
 IDLE_S = 2.0
 """A transaction whose process says nothing for so long is ended: it may stand still, and nobody could take up the runs

@@ -102,10 +102,7 @@ class SqliteStore(Reads):
             try:
                 self._open_connections(undo)
             except sqlite3.Error as error:
-                raise ConfigError(
-                    f"The runs in {self.path} cannot be opened: {error}. If they cannot be had back, move the file "
-                    "away or name another folder with --data-dir or OUTLAST_DATA_DIR."
-                ) from error
+                raise ConfigError(_not_opened(self.path, error)) from error
             undo.pop_all()
 
     def _open_connections(self, undo: ExitStack) -> None:
@@ -293,3 +290,12 @@ def _as(kind: type[T], answer: object) -> T:
     """The writer answers each op with its own kind of thing."""
     assert isinstance(answer, kind)
     return answer
+
+
+def _not_opened(path: Path, error: sqlite3.Error) -> str:
+    if "full" in str(error):
+        return f"The disk of {path} is full: {error}. Free some room and start again; the runs in it are unharmed."
+    return (
+        f"The runs in {path} cannot be opened: {error}. If they cannot be had back, move the file away or name another "
+        "folder with --data-dir or OUTLAST_DATA_DIR."
+    )

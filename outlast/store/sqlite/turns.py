@@ -8,6 +8,7 @@ kept in memory is right as long as the count is the one that it was kept under.
 import fcntl
 import mmap
 import os
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -18,7 +19,9 @@ class Turns:
     """One process's view of the turns in a data folder. `take` and `end` belong to its writing thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._lock = os.open(folder / "outlast.turn", os.O_RDWR | os.O_CREAT, 0o600)
+        self._path = folder / "outlast.turn"
+        self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._inode = os.fstat(self._lock).st_ino
         if os.fstat(self._lock).st_size < _COUNT.size:
             os.ftruncate(self._lock, _COUNT.size)
         self._shared = mmap.mmap(self._lock, _COUNT.size)
@@ -31,12 +34,24 @@ class Turns:
         return count
 
     def take(self) -> bool:
-        """Wait for the turn; whether nobody else had one since our last."""
+        """Wait for the turn; whether nobody else had one since our last.
+
+        Refused, like a commit that fails, once the data folder is not the one any more that was opened: what would be
+        written then would be in files that nobody finds again.
+        """
+        if not self._is_there():
+            raise sqlite3.OperationalError(f"the data folder {self._path.parent} was removed or replaced")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         before = self.count
         # Odd already if the last one died in its turn: then nobody's memory may match what we begin from.
         _COUNT.pack_into(self._shared, 0, before + 1 + before % 2)
         return before == self._mine
+
+    def _is_there(self) -> bool:
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def end(self) -> int:
         """Let the next one write; the count under which we left the store."""
