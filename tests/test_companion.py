@@ -70,7 +70,7 @@ async def test_a_worker_that_stands_still_is_replaced(
     monkeypatch.setattr(handover, "STILL_S", 2.0)
     async with _serving(_settings(tmp_path, lease_s=2.0)) as server:
         job_id = await _running(server)
-        worker = descendants(os.getpid())[0]
+        (worker,) = [pid for pid in descendants(os.getpid()) if _name(pid) == "outlast-worker"]
 
         os.kill(worker, signal.SIGSTOP)
         await _until(lambda: _head(tmp_path, job_id)[:2] == ("running", 2))
@@ -86,6 +86,10 @@ async def _serving(settings: Settings) -> AsyncIterator[Server]:
         yield server
     finally:
         await server.stop()
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def _settings(folder: Path, lease_s: float = 30.0) -> Settings:
