@@ -127,21 +127,6 @@ def _explain(raw: bytes, error: Exception) -> PromptMissing | InvalidBody:
 
 
 _FIELDS = SubmitBody.__struct_fields__
-_HALF_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]")
-"""A high surrogate with something else behind it; msgspec looks for its other half and may run out of text."""
-
-
-def _why_no_json(raw: bytes, said: str) -> str:
-    if not raw.strip():
-        return 'The body is empty. Send a JSON object, such as {"prompt": "…"}.'
-    if "surrogate" in said or ("truncated" in said and _HALF_PAIR.search(raw)):
-        return (
-            "The body is not valid JSON: a text in it has half of a surrogate pair (\\ud800 to \\udfff), which is no "
-            "character. Send both halves, or leave it out."
-        )
-    if "truncated" in said:
-        return "The body is not valid JSON: it ends in the middle, as if the rest had been cut off."
-    return f"The body is not valid JSON: {said.removeprefix('JSON is malformed: ')}."
 
 
 def _what_is_there(found: JsonObject, unknown: str | None) -> str:
