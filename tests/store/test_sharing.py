@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from outlast.births import born
 from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
-from outlast.runs import RunState
+from outlast.runs import Run, RunState
 from outlast.store.protocol import Rung
 from outlast.store.sqlite import SqliteStore
 from outlast.store.sqlite.heads import Heads
@@ -127,7 +128,7 @@ def test_memory_is_not_trusted_after_a_writer_died_in_its_turn(tmp_path: Path) -
     heads = Heads(ours)
     ours.take()
     before = ours.end()
-    heads.warm([])
+    heads.warm(list)
     asked: list[str] = []
 
     theirs.take()
@@ -142,6 +143,27 @@ def test_memory_is_not_trusted_after_a_writer_died_in_its_turn(tmp_path: Path) -
     assert after % 2 == 0
     assert asked == ["run_1", "run_1"]
     ours.close()
+
+
+def test_heads_read_while_another_writes_are_not_kept(tmp_path: Path) -> None:
+    ours, theirs = Turns(tmp_path), Turns(tmp_path)
+    heads = Heads(ours)
+    run = born("run_1", ME, new_run(), 1)
+    asked: list[str] = []
+
+    def read_meanwhile() -> list[Run]:
+        theirs.take()
+        theirs.end()
+        return [run]
+
+    heads.warm(read_meanwhile)
+    heads.get(run.id, lambda run_id: asked.append(run_id))
+    heads.warm(lambda: [run])
+    heads.get(run.id, lambda run_id: asked.append(run_id))
+
+    assert asked == ["run_1"]
+    ours.close()
+    theirs.close()
 
 
 async def test_who_missed_a_message_is_told_so() -> None:

@@ -56,7 +56,7 @@ async def test_a_new_owner_finds_everything_and_recovers_what_ran(tmp_path: Path
 
 async def test_a_run_is_read_right_when_its_head_is_not_in_memory(store: SqliteStore, engine: Engine) -> None:
     run = await submit(engine)
-    store._heads.warm([])
+    store._heads.warm(list)
     store._turns.take()
     store._turns.end()
 

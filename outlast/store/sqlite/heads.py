@@ -23,16 +23,19 @@ class Heads:
         if count == self._as_of and (kept := self._kept.get(run_id)) is not None:
             return kept
         run = read(run_id)
-        if run is not None and count % 2 == 0 and self._turns.count == count:
+        if run is not None and self._is_still(count):
             self._adopt(count)
             self._keep(run)
         return run
 
-    def warm(self, runs: Iterable[Run]) -> None:
-        """Keep what was read while nobody else could write."""
-        self._adopt(self._turns.count)
-        for run in runs:
-            self._keep(run)
+    def warm(self, read: Callable[[], Iterable[Run]]) -> None:
+        """Keep what `read` finds, unless somebody writes meanwhile."""
+        count = self._turns.count
+        runs = list(read())
+        if self._is_still(count):
+            self._adopt(count)
+            for run in runs:
+                self._keep(run)
 
     def written(self, changed: Iterable[tuple[Run, bool]], before: int, after: int) -> None:
         """Our own turn led from count `before` to `after` and left these heads, or (True) deleted them."""
@@ -43,6 +46,10 @@ class Heads:
             self._kept.pop(run.id, None)
             if not deleted:
                 self._keep(run)
+
+    def _is_still(self, count: int) -> bool:
+        """Whether nobody wrote at this count, or has written since."""
+        return count % 2 == 0 and self._turns.count == count
 
     def _adopt(self, count: int) -> None:
         if count != self._as_of:

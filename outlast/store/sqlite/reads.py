@@ -47,8 +47,11 @@ class Reads:
         self._reads = connect()
         self._slow_reads = connect()
         self._slow = ThreadPoolExecutor(1, "outlast-reader")
+        self._heads.warm(self._newest_heads)
+
+    def _newest_heads(self) -> list[Run]:
         found = self._reads.execute(_head("select_newest"), (WARM_HEADS,)).fetchall()
-        self._heads.warm(rows.read(row) for row in reversed(found))
+        return [rows.read(row) for row in reversed(found)]
 
     def _close_reads(self) -> None:
         self._slow.shutdown()
