@@ -52,7 +52,7 @@ async def test_what_nobody_elsewhere_reads_is_not_told() -> None:
 async def test_a_wish_ends_unless_it_is_said_again() -> None:
     clock = FakeClock()
     air = Air(clock)
-    with air.here.watch("run_1", tokens=True):
+    with air.here.watch("run_1", tokens=True) as watch:
         air.reader.ask(["run_1"])
         clock.advance(WANTED_S - 1)
         air.reader.ask_again()
@@ -60,11 +60,11 @@ async def test_a_wish_ends_unless_it_is_said_again() -> None:
 
         air.worker.publish("run_1", "still")
 
-        assert not air.worker.is_idle
+        await asyncio.wait_for(watch.wait(), 10 + JOIN_S)
+        assert watch.take_tokens() == ["still"]
         clock.advance(WANTED_S)
     air.worker.publish("run_1", "no more")
-    await asyncio.sleep(2 * JOIN_S)
-    assert len(air.told) == 1
+    assert air.worker.is_idle
 
 
 async def test_a_long_delta_is_told_in_pieces() -> None:
