@@ -18,7 +18,7 @@ from outlast.store.protocol import Rung
 from outlast.store.sqlite import SqliteStore
 from outlast.store.sqlite.heads import Heads
 from outlast.store.sqlite.peers import RUNGS_MAX, Peer
-from outlast.store.sqlite.turns import Turns
+from outlast.store.sqlite.turns import MISSED_MAX, Turns
 from tests import invariants
 from tests.runs_factory import ME, claim, new_run, submit
 
@@ -134,13 +134,13 @@ def test_memory_is_not_trusted_after_a_writer_died_in_its_turn(tmp_path: Path) -
     theirs.take()
     theirs.close()  # as the kernel does for one that is killed
     heads.get("run_1", lambda run_id: asked.append(run_id))
-    alone = ours.take()
+    begun = ours.take()
     heads.get("run_1", lambda run_id: asked.append(run_id))
     after = ours.end()
 
-    assert not alone
-    assert after > before + 2
-    assert after % 2 == 0
+    assert ours.changed(before, begun) is None
+    assert after.count > before.count + 2
+    assert after.count % 2 == 0
     assert asked == ["run_1", "run_1"]
     ours.close()
 
@@ -162,6 +162,43 @@ def test_heads_read_while_another_writes_are_not_kept(tmp_path: Path) -> None:
     heads.get(run.id, lambda run_id: asked.append(run_id))
 
     assert asked == ["run_1"]
+    ours.close()
+    theirs.close()
+
+
+def test_what_others_changed_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    ours, theirs = Turns(tmp_path), Turns(tmp_path)
+    heads = Heads(ours)
+    first, second = (born(f"run_{n}", ME, new_run(), 1) for n in (1, 2))
+    heads.warm(lambda: [first, second])
+    asked: list[str] = []
+
+    theirs.take()
+    theirs.end([first.id])
+    found = [heads.get(run.id, lambda run_id: asked.append(run_id)) for run in (first, second)]
+
+    assert found == [None, second]
+    assert asked == [first.id]
+    ours.close()
+    theirs.close()
+
+
+def test_who_missed_too_much_to_be_told_forgets_everything(tmp_path: Path) -> None:
+    ours, theirs = Turns(tmp_path), Turns(tmp_path)
+    ours.take()
+    before = told = ours.end()
+
+    for n in range(MISSED_MAX // 100 + 1):
+        theirs.take()
+        told = theirs.end([f"run_{n}_{i}" for i in range(100)])
+        known = ours.changed(before, told)
+        assert (known is None) == (told.told > MISSED_MAX)
+
+    theirs.take()
+    one = theirs.end([f"run_{n}_{i}" for i in range(MISSED_MAX + 1)])
+    assert ours.changed(told, one) is None
+    theirs.take()
+    assert ours.changed(one, theirs.end(["run_" + "x" * 40])) is None
     ours.close()
     theirs.close()
 

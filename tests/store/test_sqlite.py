@@ -58,7 +58,7 @@ async def test_a_run_is_read_right_when_its_head_is_not_in_memory(store: SqliteS
     run = await submit(engine)
     store._heads.warm(list)
     store._turns.take()
-    store._turns.end()
+    store._turns.end([run.id])
 
     assert await engine.get(ME, run.id) == run
     assert (await engine.cancel(ME, run.id)).state is RunState.CANCELLED

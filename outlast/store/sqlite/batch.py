@@ -4,7 +4,7 @@ What one op refuses is its own answer and changes nothing; whatever else goes wr
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -78,9 +78,7 @@ class Transaction:
             return refusal
 
     def _load_heads(self, ops: Sequence[Op]) -> Heads:
-        return self._heads_of({op.run_id for op in ops if isinstance(op, Apply)})
-
-    def _heads_of(self, wanted: Iterable[str]) -> Heads:
+        wanted = {op.run_id for op in ops if isinstance(op, Apply)}
         found = {run_id: run for run_id in wanted if (run := self._cached.get(run_id)) is not None}
         missing = [run_id for run_id in wanted if run_id not in found]
         if missing:
@@ -99,15 +97,16 @@ class Transaction:
     def _claim(self, offer: Offer) -> list[Claimed]:
         queues = None if offer.queues is None else names(offer.queues)
         wanted = (offer.kind.value, names(offer.runners), queues, offer.limit)
-        found = self._db.execute(query(PACKAGE, "select_ready"), wanted).fetchall()
-        self._plan.know(self._heads_of([row[0] for row in found]).values())
+        found = self._db.execute(_head("select_ready"), wanted).fetchall()
+        self._plan.know([rows.read(row) for row in found])
         claimed: list[Claimed] = []
         attempts = random_ids("att", len(found))
-        for (run_id, inline, digest), attempt_id in zip(found, attempts, strict=True):
+        for row, attempt_id in zip(found, attempts, strict=True):
             try:
-                run = self._plan.apply(run_id, Claim(attempt_id, offer.worker_id)).run
+                run = self._plan.apply(row[0], Claim(attempt_id, offer.worker_id)).run
             except OutlastError:
                 continue  # changed or deleted earlier in this very batch
+            inline, digest = row[rows.HEAD_WIDTH : rows.HEAD_WIDTH + 2]
             claimed.append(Claimed(run, inline if inline is not None else self._blob(run.tenant, digest)))
         return claimed
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from outlast.runs import Run
-from outlast.store.sqlite.turns import Turns
+from outlast.store.sqlite.turns import NEVER, Mark, Turns
 
 HEADS_MAX = 10_000
 """About 1.5 KiB each."""
@@ -15,46 +15,53 @@ class Heads:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._kept: dict[str, Run] = {}
-        self._as_of = -1
+        self._as_of = NEVER
 
     def get(self, run_id: str, read: Callable[[str], Run | None]) -> Run | None:
         """The head, from memory if that is right, else as `read` finds it in the store."""
-        count = self._turns.count
-        if count == self._as_of and (kept := self._kept.get(run_id)) is not None:
+        is_right = self._turns.count == self._as_of.count or self._catch_up()
+        if is_right and (kept := self._kept.get(run_id)) is not None:
             return kept
         run = read(run_id)
-        if run is not None and self._is_still(count):
-            self._adopt(count)
+        if run is not None and is_right and self._turns.count == self._as_of.count:
             self._keep(run)
         return run
 
     def warm(self, read: Callable[[], Iterable[Run]]) -> None:
         """Keep what `read` finds, unless somebody writes meanwhile."""
-        count = self._turns.count
+        is_right = self._catch_up()
         runs = list(read())
-        if self._is_still(count):
-            self._adopt(count)
+        if is_right and self._turns.count == self._as_of.count:
             for run in runs:
                 self._keep(run)
 
-    def written(self, changed: Iterable[tuple[Run, bool]], before: int, after: int) -> None:
-        """Our own turn led from count `before` to `after` and left these heads, or (True) deleted them."""
-        if self._as_of != before:
-            return  # what is kept missed something: the next read will see that
+    def written(self, changed: Iterable[tuple[Run, bool]], before: Mark, after: Mark) -> None:
+        """Our own turn led from `before` to `after` and left these heads, or (True) deleted them."""
+        if self._as_of.count > before.count:
+            return  # seen by a read already, which has forgotten what our turn changed
+        self._forget(before)
         self._as_of = after
         for run, deleted in changed:
             self._kept.pop(run.id, None)
             if not deleted:
                 self._keep(run)
 
-    def _is_still(self, count: int) -> bool:
-        """Whether nobody wrote at this count, or has written since."""
-        return count % 2 == 0 and self._turns.count == count
+    def _catch_up(self) -> bool:
+        """Forget what others have changed; False while somebody writes."""
+        now = self._turns.mark()
+        if now is None:
+            return False
+        self._forget(now)
+        return self._turns.count == now.count
 
-    def _adopt(self, count: int) -> None:
-        if count != self._as_of:
+    def _forget(self, until: Mark) -> None:
+        changed = self._turns.changed(self._as_of, until)
+        if changed is None:
             self._kept.clear()
-            self._as_of = count
+        else:
+            for run_id in changed:
+                self._kept.pop(run_id, None)
+        self._as_of = until
 
     def _keep(self, run: Run) -> None:
         self._kept[run.id] = run

@@ -1,6 +1,6 @@
 -- Ready runs of one kind in queue order, for the runners and of the queues (JSON arrays; null
 -- is every queue) that a worker has.
-SELECT id, request, request_hash
+SELECT :head, request, request_hash
 FROM runs
 WHERE ready = 1
   AND kind = ?1

@@ -20,7 +20,7 @@ from outlast.store.lanes import Limits
 from outlast.store.sqlite.batch import Transaction
 from outlast.store.sqlite.heads import HEADS_MAX
 from outlast.store.sqlite.ops import Answer, Op
-from outlast.store.sqlite.turns import Turns
+from outlast.store.sqlite.turns import NEVER, Mark, Turns
 from outlast.transitions import Transition
 
 BATCH_MAX = 2000
@@ -34,11 +34,11 @@ class _Handed(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a transaction changed, with whether the run is deleted, and the counts before and after its turn."""
+    """What a transaction changed, with whether the run is deleted, and the moments before and after its turn."""
 
     transitions: list[tuple[Transition, bool]]
-    before: int
-    after: int
+    before: Mark
+    after: Mark
 
 
 class Writer:
@@ -56,6 +56,7 @@ class Writer:
         self._clock = clock
         self._turns = turns
         self._heads: dict[str, Run] = {}
+        self._left = NEVER
         self._stopped = False
         self._queue: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -123,17 +124,27 @@ class Writer:
 
     def _transact(self, ops: Sequence[Op]) -> tuple[list[Answer], Committed]:
         """One transaction, in our turn."""
-        if not self._turns.take():
-            self._heads.clear()
-        before = self._turns.count - 1
+        before = self._turns.take()
+        self._forget(before)
+        changed: list[str] | None = None
         try:
-            answers, transitions = Transaction(self._db, self._clock.now(), self._heads, self._limits()).run(
-                ops
-            )
+            now, limits = self._clock.now(), self._limits()
+            answers, transitions = Transaction(self._db, now, self._heads, limits).run(ops)
             self._remember(transitions)
+            changed = list({transition.run.id for transition, _ in transitions})
         finally:
-            after = self._turns.end()
+            after = self._turns.end(changed)
+            self._left = NEVER if changed is None else after
         return answers, Committed(transitions, before, after)
+
+    def _forget(self, now: Mark) -> None:
+        """What others have changed since our last turn."""
+        changed = self._turns.changed(self._left, now)
+        if changed is None:
+            self._heads.clear()
+        else:
+            for run_id in changed:
+                self._heads.pop(run_id, None)
 
     def _note_refusal(self, reason: str, writes: int) -> None:
         """Say it once: a full disk refuses commits by the hundred, and may be where the log goes too."""
