@@ -336,6 +336,8 @@ def _notice(run: Run, result: Body | None) -> Notice | None:
         "created_at": iso(run.created_at),
         "completed_at": iso(run.finished_at),
     }
+    if (spent := run.usage.spent) is not None:
+        body["usage"] = spent
     if run.session_id is not None:
         body["session_id"] = run.session_id
     if run.metadata is not None:

@@ -86,13 +86,37 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     model_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_nano_usd: int = 0
+    """Of the calls whose price is known, in billionths of a dollar."""
+    unpriced_calls: int = 0
+    """Calls that `cost_nano_usd` knows nothing of: their price, or their tokens, are unknown. Unknown is not zero."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             self.model_calls + other.model_calls,
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
+            self.cost_nano_usd + other.cost_nano_usd,
+            self.unpriced_calls + other.unpriced_calls,
         )
+
+    @property
+    def spent(self) -> "Spent | None":
+        """As the wire tells it, null before the first call; the cost is null while that of no call is known."""
+        if self.model_calls == 0:
+            return None
+        cost_usd = self.cost_nano_usd / 1e9 if self.model_calls > self.unpriced_calls else None
+        return Spent(self.model_calls, self.input_tokens, self.output_tokens, cost_usd, self.unpriced_calls)
+
+
+class Spent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A run's usage in status, result and webhook. The cost is all there was only if no call is unpriced."""
+
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+    unpriced_calls: int = 0
 
 
 class RunError(msgspec.Struct, frozen=True, gc=False):

@@ -16,12 +16,11 @@ from outlast.api.schemas import (
     SessionListView,
     SessionView,
     StatusView,
-    UsageView,
     WorkerListView,
     WorkerView,
 )
 from outlast.clock import iso
-from outlast.runs import DEFAULT_QUEUE, Progress, Run, RunState, Usage
+from outlast.runs import DEFAULT_QUEUE, Progress, Run, RunState
 from outlast.schedules import Schedule
 from outlast.store.protocol import Listing, ScheduleListing, SessionListing, SessionSeen
 from outlast.workers import WorkerSeen
@@ -37,7 +36,6 @@ RENDERED_MAX = 4096
 
 encode = msgspec.json.Encoder().encode
 _rendered: dict[str, tuple[Run, bytes]] = {}
-_NO_USAGE = Usage()
 _NO_PROGRESS = Progress()
 _AT_START = ProgressView(0)
 
@@ -82,7 +80,7 @@ def _view(run: Run) -> StatusView:
         error=run.error.message if run.error else None,
         error_code=run.error.code if run.error else None,
         retry_after=None if final else RETRY_AFTER_S,
-        usage=_usage(run.usage),
+        usage=run.usage.spent,
         waiting=_waiting(run),
         metadata=run.metadata,
     )
@@ -94,12 +92,6 @@ def _progress(progress: Progress) -> ProgressView:
     return ProgressView(
         progress.percentage, progress.current_step, progress.steps_completed, progress.steps_total
     )
-
-
-def _usage(usage: Usage) -> UsageView | None:
-    if usage == _NO_USAGE:
-        return None
-    return UsageView(usage.model_calls, usage.input_tokens, usage.output_tokens)
 
 
 def _waiting(run: Run) -> msgspec.Raw | None:
@@ -140,6 +132,7 @@ def result(run: Run, json: bytes | None, url: str) -> bytes:
             result=None if json is None else msgspec.Raw(json),
             result_url=url if json is None else None,
             result_size=run.result_size if json is None else None,
+            usage=run.usage.spent,
         )
     )
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from outlast.births import MAX_AHEAD_S
-from outlast.runs import JsonObject, RunStatus
+from outlast.runs import JsonObject, RunStatus, Spent
 from outlast.schedules import Missed
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -127,14 +127,6 @@ class ProgressView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     steps_total: int | None = None
 
 
-class UsageView(msgspec.Struct, frozen=True, gc=False):
-    """What the run's model calls have cost so far."""
-
-    model_calls: int
-    input_tokens: int
-    output_tokens: int
-
-
 class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A run as a client sees it."""
 
@@ -158,7 +150,7 @@ class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     error: str | None = None
     error_code: str | None = None
     retry_after: int | None = None
-    usage: UsageView | None = None
+    usage: Spent | None = None
     waiting: msgspec.Raw | None = None
     metadata: msgspec.Raw | None = None
 
@@ -247,6 +239,7 @@ class ResultView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     duration_seconds: float
     created_at: str
     completed_at: str
+    usage: Spent | None = None
 
 
 class Cancelled(msgspec.Struct, frozen=True, gc=False):

@@ -44,6 +44,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     model_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_usd: float | None = None
+    """Of the calls whose price is known; null while that of none is."""
+    unpriced_calls: int = 0
+    """Calls that `cost_usd` lacks."""
 
 
 class Run(Answer, frozen=True, kw_only=True):
@@ -89,6 +93,7 @@ class Result(Answer, frozen=True, kw_only=True):
     """Text from most agents; any JSON value may be one."""
     duration_seconds: float | None = None
     completed_at: datetime | None = None
+    usage: Usage | None = None
     result_url: str | None = None
     """Where a large result is by itself; the clients have fetched it from there."""
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from outlast.client import Progress, Run
+from outlast.client import Progress, Run, Usage
 
 _COLORS = {"succeeded": "green", "failed": "red", "cancelled": "red", "running": "yellow"}
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
@@ -138,4 +138,11 @@ def _usage(shown: Run) -> str:
     used = shown.usage
     if used is None:
         return ""
-    return f"{used.model_calls} calls, {used.input_tokens} tokens in, {used.output_tokens} out"
+    return f"{used.model_calls} calls, {used.input_tokens} tokens in, {used.output_tokens} out{_cost(used)}"
+
+
+def _cost(used: Usage) -> str:
+    if used.cost_usd is None:
+        return ""
+    more = f" and {used.unpriced_calls} calls of unknown price" if used.unpriced_calls else ""
+    return f", ${used.cost_usd:.6f}{more}"

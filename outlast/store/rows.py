@@ -76,6 +76,8 @@ def moving(run: Run) -> Row:
         run.usage.model_calls,
         run.usage.input_tokens,
         run.usage.output_tokens,
+        run.usage.cost_nano_usd,
+        run.usage.unpriced_calls,
         error.code if error else None,
         error.message.encode() if error else None,  # may have NUL, which is no text in PostgreSQL
         run.result_size,
@@ -171,12 +173,12 @@ def read(row: Cells) -> Run:
         started_at=row[38],
         finished_at=row[39],
         waiting_kind=row[40],
-        usage=Usage(row[41], row[42], row[43]),
-        error=None if row[44] is None else RunError(row[44], row[45].decode()),
-        result_size=row[46],
-        progress=_NO_PROGRESS if row[47] is None else _decode_progress(row[47]),
-        waiting=None if row[48] is None else msgspec.Raw(row[48]),
-        lanes=row[49],
+        usage=Usage(row[41], row[42], row[43], row[44], row[45]),
+        error=None if row[46] is None else RunError(row[46], row[47].decode()),
+        result_size=row[48],
+        progress=_NO_PROGRESS if row[49] is None else _decode_progress(row[49]),
+        waiting=None if row[50] is None else msgspec.Raw(row[50]),
+        lanes=row[51],
     )
 
 
@@ -187,8 +189,8 @@ FIXED_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, s
 
 MOVING_COLUMNS = """state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at,
     worker_id, lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
-    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting,
-    lanes"""
+    model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, error_message,
+    result_size, progress, waiting, lanes"""
 """The order of `moving`."""
 
 HEAD_COLUMNS = f"{FIXED_COLUMNS}, {MOVING_COLUMNS}"

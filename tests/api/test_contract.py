@@ -15,7 +15,7 @@ from outlast.api import schemas
 from outlast.api.body import Limits
 from outlast.api.contract import Parameter, PathItem, contract
 from outlast.api.routes import ROUTES
-from outlast.runs import EventKind, RunStatus
+from outlast.runs import EventKind, RunStatus, Spent
 from tests.api import documented
 from tests.api.conftest import Serve, Served
 from tests.api.driver import Driver
@@ -37,7 +37,7 @@ WRITTEN: dict[str, type[msgspec.Struct]] = {
     "Accepted": schemas.Accepted,
     "Status": schemas.StatusView,
     "Progress": schemas.ProgressView,
-    "Usage": schemas.UsageView,
+    "Usage": Spent,
     "List": schemas.ListView,
     "Result": schemas.ResultView,
     "Cancelled": schemas.Cancelled,

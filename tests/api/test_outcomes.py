@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from outlast.engine import Engine
-from outlast.runs import RunError
+from outlast.runs import Draft, EventKind, RunError, Usage
 from tests.api.conftest import Served
 from tests.api.driver import Driver
 
@@ -25,6 +25,18 @@ async def test_the_result_of_a_succeeded_run(served: Served, driver: Driver) -> 
     assert result["status"] == "succeeded"
     assert result["result"] == 'Sales rose.\n\n1. "Product A": +20%'
     assert isinstance(result["duration_seconds"], float)
+
+
+async def test_a_cost_that_nobody_knows_is_left_out(served: Served, driver: Driver, engine: Engine) -> None:
+    job_id = await served.submit()
+    run, attempt_id = await driver.claim()
+    unknown = Usage(1, 20, 3, unpriced_calls=1)
+    await engine.record_call(run.id, attempt_id, unknown, Draft(EventKind.MODEL_CALL, b"{}"))
+    await engine.succeed(run, attempt_id, b"4")
+
+    result = (await served.http.get(f"{URL}/{job_id}/result")).json()
+
+    assert result["usage"] == {"model_calls": 1, "input_tokens": 20, "output_tokens": 3, "unpriced_calls": 1}
 
 
 @pytest.mark.parametrize(

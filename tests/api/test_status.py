@@ -41,7 +41,10 @@ async def test_a_running_run_shows_its_progress_and_usage(
     job_id = await served.submit(session_id="s")
     run, attempt_id = await driver.claim()
     await driver.progress(run, attempt_id, Progress(50.0, "Processing", 1, 2))
-    await engine.record_call(run.id, attempt_id, Usage(1, 20, 3), Draft(EventKind.MODEL_CALL, b"{}"))
+    await engine.record_call(run.id, attempt_id, Usage(1, 20, 3, 4500), Draft(EventKind.MODEL_CALL, b"{}"))
+    await engine.record_call(
+        run.id, attempt_id, Usage(1, unpriced_calls=1), Draft(EventKind.MODEL_CALL, b"{}")
+    )
 
     status = (await served.http.get(f"{URL}/{job_id}")).json()
 
@@ -52,7 +55,13 @@ async def test_a_running_run_shows_its_progress_and_usage(
         "steps_completed": 1,
         "steps_total": 2,
     }
-    assert status["usage"] == {"model_calls": 1, "input_tokens": 20, "output_tokens": 3}
+    assert status["usage"] == {
+        "model_calls": 2,
+        "input_tokens": 20,
+        "output_tokens": 3,
+        "cost_usd": 0.0000045,
+        "unpriced_calls": 1,
+    }
     assert status["attempt"] == 1
     assert status["session_id"] == "s"
     assert "started_at" in status

@@ -24,7 +24,7 @@ def test_status_is_for_people(server: ScriptedServer, outlast: Outlast) -> None:
                 framework="praisonai",
                 runner="builtin",
                 started_at="2026-11-22T01:02:04.000Z",
-                usage={"model_calls": 3, "input_tokens": 1200, "output_tokens": 80},
+                usage={"model_calls": 3, "input_tokens": 1200, "output_tokens": 80, "cost_usd": 0.0125},
                 waiting={"kind": "person"},
             )
         ),
@@ -42,7 +42,7 @@ def test_status_is_for_people(server: ScriptedServer, outlast: Outlast) -> None:
         "Framework: praisonai, run by builtin",
         "Created:   2026-11-22 01:02:03 UTC",
         "Started:   2026-11-22 01:02:04 UTC",
-        "Model:     3 calls, 1200 tokens in, 80 out",
+        "Model:     3 calls, 1200 tokens in, 80 out, $0.012500",
     ]
 
 

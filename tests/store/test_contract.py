@@ -413,10 +413,14 @@ async def test_progress_and_usage_are_kept_in_the_head(engine: Engine) -> None:
     half = Progress(50, "two", 1, 2)
 
     await engine.append(run.id, attempt_id, [], half)
-    await engine.record_call(run.id, attempt_id, Usage(1, 10, 20), Draft(EventKind.MODEL_CALL, b"{}"))
-    head = await engine.record_call(run.id, attempt_id, Usage(1, 1, 2), Draft(EventKind.MODEL_CALL, b"{}"))
+    await engine.record_call(
+        run.id, attempt_id, Usage(1, 10, 20, 2**62, 0), Draft(EventKind.MODEL_CALL, b"{}")
+    )
+    head = await engine.record_call(
+        run.id, attempt_id, Usage(1, 1, 2, 0, 1), Draft(EventKind.MODEL_CALL, b"{}")
+    )
 
-    assert (head.progress, head.usage, head.unproven) == (half, Usage(2, 11, 22), 0)
+    assert (head.progress, head.usage, head.unproven) == (half, Usage(2, 11, 22, 2**62, 1), 0)
 
 
 async def test_a_waiting_run_is_shown_as_running_and_woken(engine: Engine) -> None:

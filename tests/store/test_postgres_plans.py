@@ -19,7 +19,7 @@ INSERT INTO outlast.runs (
     id, tenant, runner, framework, kind, created_at, timeout_s, session_id, queue, priority_s, retry_max_attempts,
     retry_backoff_s, idempotency_key, idempotency_session, state, order_at, due_at, ready, blocked_by, lanes, seq,
     generation, attempt_id, attempt, attempt_at, worker_id, lost, unproven, failures, solo, executed_ms, started_at,
-    finished_at, model_calls, input_tokens, output_tokens, error_code, request
+    finished_at, model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, request
 )
 SELECT
     'run_' || lpad(n::text, 10, '0'), 'default', CASE WHEN n % 2 = 0 THEN 'echo' ELSE 'elsewhere' END, 'echo', 'shared',
@@ -27,7 +27,7 @@ SELECT
     state = 'queued' AND n % 50 <> 7 AND n % 10 <> 8, CASE WHEN n % 10 = 8 AND state = 'queued' THEN 'session:hot' END,
     '', 1, 1, CASE WHEN state = 'running' THEN 'att_' || n END, 1, n,
     CASE WHEN state = 'running' THEN 'worker_' || n % 40 END, 0, 0, 0, false, 0, n,
-    CASE WHEN state = 'failed' THEN n END, 0, 0, 0, CASE WHEN state = 'failed' THEN 'agent_error' END, '{{}}'
+    CASE WHEN state = 'failed' THEN n END, 0, 0, 0, 0, 0, CASE WHEN state = 'failed' THEN 'agent_error' END, '{{}}'
 FROM (
     SELECT n, CASE WHEN n % 100 = 3 THEN 'running' WHEN n % 3 = 0 THEN 'failed' ELSE 'queued' END AS state
     FROM generate_series(1, {RUNS}) AS n

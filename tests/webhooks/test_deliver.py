@@ -21,7 +21,7 @@ from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.errors import ConfigError, StoreUnavailable
 from outlast.outbox import Outbox
-from outlast.runs import RunError
+from outlast.runs import Draft, EventKind, RunError, Usage
 from outlast.store.sqlite import SqliteStore
 from outlast.webhooks.deliver import JITTER, RECEIVER_MAX, Deliverer
 from tests.runs_factory import ME, new_run, running, submit
@@ -98,6 +98,8 @@ def move_to(due_at: int | None, engine: Engine, clock: FakeClock) -> None:
 async def test_a_finished_run_is_told_with_all_its_fields(engine: Engine, clock: FakeClock) -> None:
     async with receiver() as here, delivering(engine, clock):
         run, attempt_id = await running(engine, new_run(webhook_url=here.url, session_id="s"))
+        call = Draft(EventKind.MODEL_CALL, b"{}")
+        await engine.record_call(run.id, attempt_id, Usage(1, 20, 3, 1_250_000_000), call)
         clock.advance(1.5)
         await engine.succeed(run, attempt_id, b'{"answer": 42}')
 
@@ -111,6 +113,7 @@ async def test_a_finished_run_is_told_with_all_its_fields(engine: Engine, clock:
         "duration_seconds": 1.5,
         "created_at": iso(run.created_at),
         "completed_at": iso(clock.now()),
+        "usage": {"model_calls": 1, "input_tokens": 20, "output_tokens": 3, "cost_usd": 1.25},
         "session_id": "s",
     }
     assert {name: got.headers[name] for name in got.headers if name.startswith("webhook-")} == {

@@ -4,7 +4,8 @@ INSERT INTO runs (
     idempotency_key, idempotency_session, idempotency_hash, metadata,
     state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
     lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
-    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting, lanes,
+    model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, error_message,
+    result_size, progress, waiting, lanes,
     request, request_hash, result, result_hash
 )
 VALUES :rows

@@ -2,7 +2,8 @@
 WITH new (
     id, state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
     lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
-    model_calls, input_tokens, output_tokens, error_code, error_message, result_size, progress, waiting, lanes,
+    model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, error_message,
+    result_size, progress, waiting, lanes,
     result, result_hash
 ) AS (VALUES :rows)
 UPDATE runs
@@ -28,6 +29,8 @@ SET state = new.state,
     model_calls = new.model_calls,
     input_tokens = new.input_tokens,
     output_tokens = new.output_tokens,
+    cost_nano_usd = new.cost_nano_usd,
+    unpriced_calls = new.unpriced_calls,
     error_code = new.error_code,
     error_message = new.error_message,
     result_size = new.result_size,

@@ -68,6 +68,8 @@ CREATE TABLE outlast.runs (
     model_calls         bigint  NOT NULL,
     input_tokens        bigint  NOT NULL,
     output_tokens       bigint  NOT NULL,
+    cost_nano_usd       bigint  NOT NULL,
+    unpriced_calls      bigint  NOT NULL,
     error_code          text    CHECK ((error_code IS NOT NULL) = (state = 'failed')),
     error_message       bytea,
     result_size         bigint  CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),

@@ -59,6 +59,8 @@ CREATE TABLE runs (
     model_calls         INTEGER NOT NULL,
     input_tokens        INTEGER NOT NULL,
     output_tokens       INTEGER NOT NULL,
+    cost_nano_usd       INTEGER NOT NULL,
+    unpriced_calls      INTEGER NOT NULL,
     error_code          TEXT CHECK ((error_code IS NOT NULL) = (state = 'failed')),
     error_message       BLOB,
     result_size         INTEGER CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),
