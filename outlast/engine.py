@@ -12,10 +12,11 @@ from outlast.births import Idempotency, NewRun, born
 from outlast.bodies import Bodies
 from outlast.clock import Clock, Ids
 from outlast.errors import (
-    RunNotFound,
     RunNotSucceeded,
     ScheduleNotFound,
 )
+from outlast.journal import FinishedCall
+from outlast.journals import Journals
 from outlast.neighbours import Neighbours
 from outlast.outbox import Outbox
 from outlast.relay import Relay
@@ -34,7 +35,7 @@ from outlast.runs import (
 from outlast.schedules import Schedule
 from outlast.sessions import Sessions
 from outlast.store.lanes import NO_LIMITS, Limits
-from outlast.store.plan import conflict
+from outlast.store.plan import conflict, not_there
 from outlast.store.protocol import (
     Claimed,
     Listing,
@@ -84,6 +85,7 @@ class Engine:
         store.on_rung = Neighbours(store, self.wakeups, self.relay).hear
         store.on_told = self.relay.hear
         self.bodies = Bodies(store)
+        self.journals = Journals(store, self.bodies)
         self.sessions = Sessions(store)
         self.outbox = Outbox(store)
 
@@ -117,7 +119,7 @@ class Engine:
         """The run's head; `RunNotFound` also for another tenant's run."""
         run = await self._store.run(run_id)
         if run is None or run.tenant != caller.tenant:
-            raise RunNotFound(f"There is no run {run_id}; it was never accepted here, or it was deleted.")
+            raise not_there(run_id)
         return run
 
     async def result(self, caller: Caller, run_id: str) -> tuple[Run, bytes]:
@@ -246,9 +248,20 @@ class Engine:
             drafts = [*drafts, Draft(EventKind.PROGRESS, msgspec.json.encode(progress))]
         return await self._apply(run_id, Append(attempt_id, tuple(drafts), progress))
 
-    async def record_call(self, run_id: str, attempt_id: str, usage: Usage, draft: Draft) -> Run:
-        """Count a finished model call."""
-        return await self._apply(run_id, Append(attempt_id, (draft,), usage=usage))
+    async def record_call(
+        self, run_id: str, attempt_id: str, usage: Usage, draft: Draft, finished: FinishedCall | None = None
+    ) -> Run:
+        """Count a finished model call (`draft` is its event), and keep it in the run's journal if there is one to keep.
+
+        All of it is on disk when this returns, or nothing. A call whose key is in the journal leaves that one as it is.
+        """
+        call = None
+        if finished is not None:
+            run = await self._store.run(run_id)
+            if run is None:
+                raise not_there(run_id)
+            call = await self.journals.keep(run.tenant, finished)
+        return await self._apply(run_id, Append(attempt_id, (draft,), usage=usage, call=call))
 
     async def succeed(self, run: Run, attempt_id: str, result: bytes) -> Run:
         """End the run with a result (JSON in UTF-8); one above `MAX_RESULT` fails it instead."""

@@ -12,6 +12,7 @@ import msgspec
 
 from outlast.clock import iso
 from outlast.errors import Fenced, Refused, RunActive, RunFinished
+from outlast.journal import Entry
 from outlast.runs import (
     FINAL,
     Attempt,
@@ -20,6 +21,7 @@ from outlast.runs import (
     Draft,
     Event,
     EventKind,
+    JournalMode,
     Json,
     Notice,
     Run,
@@ -125,7 +127,11 @@ def _append(run: Run, command: Command, now: int) -> Transition:
         unproven=0 if proven else run.unproven,
         solo=run.solo and not (step_done or command.usage is not None),
     )
-    return _move(changed, now, list(command.drafts))
+    moved = _move(changed, now, list(command.drafts))
+    if command.call is None:
+        return moved
+    seq = max(event.seq for event in moved.events if event.kind is EventKind.MODEL_CALL)
+    return msgspec.structs.replace(moved, entry=Entry(run.generation, seq, command.call))
 
 
 def _succeed(run: Run, command: Command, now: int) -> Transition:
@@ -142,8 +148,17 @@ def _fail(run: Run, command: Command, now: int) -> Transition:
         pause_ms = round(
             run.retry.backoff_s * 2 ** (failed.failures - 1) * 1000 * _jitter(command.attempt_id)
         )
-        return _requeue(failed, AttemptEnd.FAILED, now, now, command.error, due_at=now + pause_ms)
+        return _again(failed, now, command.error, due_at=now + pause_ms)
     return _end(failed, FAILED, AttemptEnd.FAILED, now, error=command.error)
+
+
+def _again(run: Run, now: int, why: RunError, *, due_at: int) -> Transition:
+    """A retry of what failed: not of the last answer alone, which may be why, or of none of them."""
+    if run.retry.journal is JournalMode.FRESH:
+        run = msgspec.structs.replace(run, generation=run.generation + 1)
+        return _requeue(run, AttemptEnd.FAILED, now, now, why, due_at=due_at)
+    requeued = _requeue(run, AttemptEnd.FAILED, now, now, why, due_at=due_at)
+    return msgspec.structs.replace(requeued, forgets=run.generation)
 
 
 def _jitter(attempt_id: str) -> float:

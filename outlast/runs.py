@@ -126,11 +126,21 @@ class RunError(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
+class JournalMode(StrEnum):
+    """What a retry makes of the journal."""
+
+    RESUME = "resume"
+    """What was answered is not asked again, but for the last answered call."""
+    FRESH = "fresh"
+    """Everything is asked again: a new generation."""
+
+
 class Retry(msgspec.Struct, frozen=True, gc=False):
-    """What the submit asked for when the agent fails: attempts in all, and the pause between them."""
+    """What the submit asked for when the agent fails: attempts in all, the pause between them, what they begin with."""
 
     max_attempts: int = 1
     backoff_s: float = 1.0
+    journal: JournalMode = JournalMode.RESUME
 
 
 class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -168,6 +178,7 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     seq: int = 0
     """The number of the last event; events are gapless from 1."""
     generation: int = 1
+    """Of the journal: a call of another one is not found."""
     parent_id: str | None = None
     forked_from: str | None = None
     schedule_id: str | None = None

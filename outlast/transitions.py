@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from outlast.journal import Entry, KeptCall
 from outlast.runs import Attempt, Body, Draft, Event, Notice, Progress, Run, RunError, Usage
 
 
@@ -25,6 +26,8 @@ class Append(OfAttempt, frozen=True):
     drafts: tuple[Draft, ...] = ()
     progress: Progress | None = None
     usage: Usage | None = None
+    call: KeptCall | None = None
+    """To be kept; one of the drafts is its `model_call`."""
 
 
 class Succeed(OfAttempt, frozen=True):
@@ -109,6 +112,10 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     """The attempt that ends here."""
     result: Body | None = None
     notice: Notice | None = None
+    entry: Entry | None = None
+    """For the journal; if it has the call already, that one stays."""
+    forgets: int | None = None
+    """The generation whose last answered call leaves the journal."""
 
 
 def lingers(command: Command) -> bool:

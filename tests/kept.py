@@ -52,6 +52,17 @@ class Kept:
                 for statement in statements:
                     database.execute(statement)
 
+    async def count(self, table: str) -> int:
+        """How many rows a table has."""
+        if self.url is None:
+            with closing(sqlite3.connect(self.path / "outlast.db")) as database:
+                n: int = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            return n
+        link = await asyncpg.connect(self.url, server_settings={"search_path": "outlast"})
+        n = await link.fetchval(f"SELECT count(*) FROM {table}")
+        await link.close()
+        return n
+
     async def lock_out(self) -> None:
         """From now on the store cannot be used."""
         if self._server is None:

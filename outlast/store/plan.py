@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from outlast.errors import IdempotencyConflict, RunNotFound
+from outlast.journal import Entry, Fork
 from outlast.lifecycle import birth, decide
 from outlast.runs import Attempt, Body, Event, Notice, Run
 from outlast.store.lanes import LaneKey, Lanes, Remains, SessionKey, is_ahead, places_of, session_lane
@@ -51,6 +52,12 @@ class Plan:
         """Those that end here; one that goes on is in its run's head."""
         self.results: dict[str, Body] = {}
         self.notices: list[Notice] = []
+        self.entries: list[tuple[Run, Entry]] = []
+        """Calls for the journals of these runs."""
+        self.forgotten: list[tuple[str, int]] = []
+        """Runs and generations whose last answered call leaves the journal, after `entries` are in it."""
+        self.forks: list[tuple[str, Fork, int]] = []
+        """New runs that begin with the journal of another, and the number of that one's last event."""
         self.counts: Counter[CounterKey] = Counter()
         self.transitions: list[Transition] = []
         self.left: dict[str, Remains] = {}
@@ -76,12 +83,21 @@ class Plan:
         place = key_place(run)
         if place is not None and (existing := self._keys.get(place)) is not None:
             return self._replay(existing, run)
+        if new.fork is not None:
+            self.forks.append((run.id, new.fork, self._forked(run, new.fork).seq))
         transition = birth(self._queued_up(run))
         self.born[run.id] = new.request
         if place is not None:
             self._keys[place] = run
         self._take(transition, None)
         return Submitted(transition.run)
+
+    def _forked(self, run: Run, fork: Fork) -> Run:
+        """The run whose journal is copied; it may have been deleted since somebody looked."""
+        source = self._heads.get(fork.run_id)
+        if source is None or source.tenant != run.tenant:
+            raise not_there(fork.run_id)
+        return source
 
     def _queued_up(self, run: Run) -> Run:
         """The new run in its lanes, if it has any; one that is for later goes there when its time has come."""
@@ -103,7 +119,7 @@ class Plan:
         """Decide one command on the run as the batch has it; a refusal raises and changes nothing."""
         run = self._heads.get(run_id)
         if run is None or (tenant is not None and run.tenant != tenant):
-            raise RunNotFound(f"There is no run {run_id}; it was never accepted here, or it was deleted.")
+            raise not_there(run_id)
         transition = decide(run, command, self._now)
         if isinstance(command, Delete):
             self._forget(run)
@@ -198,6 +214,10 @@ class Plan:
             self.results[run.id] = transition.result
         if transition.notice is not None:
             self.notices.append(transition.notice)
+        if transition.entry is not None:
+            self.entries.append((run, transition.entry))
+        if transition.forgets is not None:
+            self.forgotten.append((run.id, transition.forgets))
         if before is None or before.state is not run.state:
             self._count(before, -1)
             self._count(run, 1)
@@ -228,6 +248,11 @@ def key_place(run: Run) -> KeyPlace | None:
     if run.idempotency_key is None or run.idempotency_session is None:
         return None
     return run.tenant, run.idempotency_session, run.idempotency_key
+
+
+def not_there(run_id: str) -> RunNotFound:
+    """The error for a run that there is not, or that is another tenant's."""
+    return RunNotFound(f"There is no run {run_id}; it was never accepted here, or it was deleted.")
 
 
 def conflict(run: Run) -> IdempotencyConflict:

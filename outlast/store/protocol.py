@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from outlast.journal import Answered, CallKey, Fork, JournalRows
 from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
 from outlast.schedules import Schedule
 from outlast.store.lanes import Limits
@@ -59,6 +60,8 @@ class Submit(msgspec.Struct, frozen=True, gc=False):
 
     run: Run
     request: Body
+    fork: Fork | None = None
+    """The journal it begins with; `RunNotFound` if that run is gone."""
 
 
 class Submitted(msgspec.Struct, frozen=True, gc=False):
@@ -302,6 +305,18 @@ class Store(Protocol):
 
     async def blob(self, tenant: str, digest: bytes) -> bytes | None:
         """The bytes kept under this hash."""
+        ...
+
+    async def journal(self, run_id: str, generation: int) -> JournalRows:
+        """What a generation of the run has in its journal, without the answers."""
+        ...
+
+    async def answer(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
+        """The answer to a call in the journal, packed."""
+        ...
+
+    async def chain(self, tenant: str, last: bytes) -> list[bytes]:
+        """The packed contents of a chain of links, the first one first."""
         ...
 
     async def by_key(self, tenant: str, session: str, key: str) -> Run | None:

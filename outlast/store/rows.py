@@ -4,10 +4,11 @@ from typing import Protocol
 
 import msgspec
 
-from outlast.runs import Body, Isolation, Progress, Retry, Run, RunError, RunState, Usage
+from outlast.runs import Body, Isolation, JournalMode, Progress, Retry, Run, RunError, RunState, Usage
 from outlast.store.queries import Row
 
 _KINDS = {kind.value: kind for kind in Isolation}
+_MODES = {mode.value: mode for mode in JournalMode}
 _STATES = {state.value: state for state in RunState}
 _NO_PROGRESS = Progress()
 _NO_RETRY = Retry()
@@ -47,6 +48,7 @@ def fixed(run: Run) -> Row:
         run.idempotency_session,
         run.idempotency_hash,
         _bytes(run.metadata),
+        run.retry.journal._value_,
     )
 
 
@@ -148,43 +150,43 @@ def read(row: Cells) -> Run:
         parent_id=row[12],
         forked_from=row[13],
         schedule_id=row[14],
-        retry=_NO_RETRY if row[15] == 1 else Retry(row[15], row[16]),
+        retry=_NO_RETRY if row[15] == 1 else Retry(row[15], row[16], _MODES[row[22]]),
         webhook_url=row[17],
         idempotency_key=row[18],
         idempotency_session=row[19],
         idempotency_hash=row[20],
         metadata=None if row[21] is None else msgspec.Raw(row[21]),
-        state=_STATES[row[22]],
-        order_at=row[23],
-        due_at=row[24],
-        ready=bool(row[25]),
-        blocked_by=row[26],
-        seq=row[27],
-        generation=row[28],
-        attempt_id=row[29],
-        attempt=row[30],
-        attempt_at=row[31],
-        worker_id=row[32],
-        lost=row[33],
-        unproven=row[34],
-        failures=row[35],
-        solo=bool(row[36]),
-        executed_ms=row[37],
-        started_at=row[38],
-        finished_at=row[39],
-        waiting_kind=row[40],
-        usage=Usage(row[41], row[42], row[43], row[44], row[45]),
-        error=None if row[46] is None else RunError(row[46], row[47].decode()),
-        result_size=row[48],
-        progress=_NO_PROGRESS if row[49] is None else _decode_progress(row[49]),
-        waiting=None if row[50] is None else msgspec.Raw(row[50]),
-        lanes=row[51],
+        state=_STATES[row[23]],
+        order_at=row[24],
+        due_at=row[25],
+        ready=bool(row[26]),
+        blocked_by=row[27],
+        seq=row[28],
+        generation=row[29],
+        attempt_id=row[30],
+        attempt=row[31],
+        attempt_at=row[32],
+        worker_id=row[33],
+        lost=row[34],
+        unproven=row[35],
+        failures=row[36],
+        solo=bool(row[37]),
+        executed_ms=row[38],
+        started_at=row[39],
+        finished_at=row[40],
+        waiting_kind=row[41],
+        usage=Usage(row[42], row[43], row[44], row[45], row[46]),
+        error=None if row[47] is None else RunError(row[47], row[48].decode()),
+        result_size=row[49],
+        progress=_NO_PROGRESS if row[50] is None else _decode_progress(row[50]),
+        waiting=None if row[51] is None else msgspec.Raw(row[51]),
+        lanes=row[52],
     )
 
 
 FIXED_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, submitted_by, session_id, agent,
     queue, priority_s, parent_id, forked_from, schedule_id, retry_max_attempts, retry_backoff_s,
-    webhook_url, idempotency_key, idempotency_session, idempotency_hash, metadata"""
+    webhook_url, idempotency_key, idempotency_session, idempotency_hash, metadata, retry_journal"""
 """The order of `fixed`."""
 
 MOVING_COLUMNS = """state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at,

@@ -13,6 +13,7 @@ from outlast.store import rows
 from outlast.store.lanes import Limits
 from outlast.store.ops import LOST_KEPT_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.plan import KeyPlace, Plan, key_place
+from outlast.store.postgres import journal
 from outlast.store.postgres.connection import Link
 from outlast.store.postgres.lanes import LaneRows
 from outlast.store.postgres.statements import sql
@@ -89,6 +90,7 @@ class Transaction:
         """Lock all that the ops will touch, and learn the time."""
         heads: dict[str, Run] = {}
         wanted = {op.run_id for op in ops if isinstance(op, Apply)}
+        wanted |= {new.fork.run_id for new in _submits(ops) if new.fork is not None}
         for op in ops:
             if isinstance(op, LimitSession):
                 wanted |= await self._lanes.unlimited(op.key)
@@ -206,6 +208,7 @@ class Transaction:
         born = {run_id for run_id in plan.born if run_id in plan.changed}
         if born and await insert(self._link, plan, self._shard, []) != born:
             raise Collision
+        await journal.write(self._link, plan)
         if plan.transitions or plan.deleted:
             await self._link.execute(sql("write_plan"), *written(plan, self._now, self._shard))
         await self._lanes.write(plan)

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from outlast.errors import StoreUnavailable
+from outlast.journal import Answered, CallKey, JournalRows
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
-from outlast.store import rows, schedule_rows
+from outlast.store import journal_rows, rows, schedule_rows
 from outlast.store.postgres.connection import Address, Pool
 from outlast.store.postgres.heads import Heads
 from outlast.store.postgres.statements import sql
@@ -109,6 +110,19 @@ class Reads:
 
     async def blob(self, tenant: str, digest: bytes) -> bytes | None:
         return await self._bytes("select_blob", tenant, digest)
+
+    async def journal(self, run_id: str, generation: int) -> JournalRows:
+        names = "select_calls", "select_heads_of_calls", "select_pins"
+        return journal_rows.read(
+            *await asyncio.gather(*(self._pool.fetch(sql(name), run_id, generation) for name in names))
+        )
+
+    async def answer(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
+        found = await self._pool.fetch(sql("select_answer"), run_id, generation, key.hash, key.n)
+        return Answered(*found[0]) if found else None
+
+    async def chain(self, tenant: str, last: bytes) -> list[bytes]:
+        return [row[0] for row in await self._pool.fetch(sql("select_chain"), tenant, last)]
 
     async def _bytes(self, name: str, *values: object) -> bytes | None:
         found = await self._pool.fetch(sql(name), *values)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from outlast.runs import Body, Json, Notice
 from outlast.store.lanes import NO_LIMITS
-from outlast.store.ops import NOTICE_CLAIM_MS, YOUNG_MS, Apply, LimitSession, Reap, Recover
+from outlast.store.ops import NOTICE_CLAIM_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.postgres.batch import Op
 from outlast.store.postgres.batches import Batches
 from outlast.store.postgres.connection import Address, Line, Link
@@ -24,6 +24,7 @@ from outlast.store.postgres.reads import Reads
 from outlast.store.postgres.schema import prepare
 from outlast.store.postgres.statements import PACKAGE, sql
 from outlast.store.postgres.submits import HAS_LANES, Submits
+from outlast.store.postgres.sweep import Sweep
 from outlast.store.postgres.writer import Writer
 from outlast.store.protocol import (
     RECEIVER_SHARE,
@@ -61,7 +62,7 @@ class PostgresStore(Reads):
         self.on_told: OnTold = lambda message: None
         self.limits = NO_LIMITS
         self._relimited = False
-        self._swept = ("", b"")
+        self._sweeps = (Sweep("sweep_links"), Sweep("sweep_blobs"))
 
     async def open(self) -> None:
         """Bring the schema up to date, then write, ring and listen."""
@@ -88,7 +89,7 @@ class PostgresStore(Reads):
         self.on_commit(transitions)
 
     async def submit(self, new: Submit) -> Submitted:
-        answer = await self._submits.do(new)
+        answer = await self._submits.do(new) if new.fork is None else HAS_LANES
         return _as(Submitted, await self._batches.do(new) if answer is HAS_LANES else answer)
 
     async def apply(self, run_id: str, command: Command, tenant: str | None = None) -> Transition:
@@ -100,12 +101,9 @@ class PostgresStore(Reads):
     async def recover(self) -> list[Transition]:
         recovered = _as(list, await self._batches.do(Recover(is_first=not self._relimited)))
         self._relimited = True
-        await self._sweep()
+        for sweep in self._sweeps:
+            await sweep.go_on(self._pool)
         return recovered
-
-    async def _sweep(self) -> None:
-        found = await self._pool.fetch(sql("sweep_blobs"), *self._swept, YOUNG_MS)
-        self._swept = (found[0][0], found[0][1]) if found else ("", b"")
 
     async def turn(self, turn: Turn) -> Submitted | None:
         submitted = await self._batches.do(turn)

@@ -1,5 +1,5 @@
--- Bytes that no run and no notice refers to, among the next of the table after a given one, which the answer is. A blob
--- is written before the run that refers to it, so young ones stay; one that is put again at this moment is young.
+-- Bytes that no run, no notice and no journal refers to, among the next of the table after a given one, which the answer is. A blob
+-- is written before what refers to it, so young ones stay; one that is put again at this moment is young.
 WITH stretch AS (
     SELECT tenant, hash, touched_at
     FROM outlast.blobs
@@ -15,6 +15,9 @@ WITH stretch AS (
       AND NOT EXISTS (SELECT FROM outlast.runs WHERE request_hash = blobs.hash AND runs.tenant = blobs.tenant)
       AND NOT EXISTS (SELECT FROM outlast.runs WHERE result_hash = blobs.hash AND runs.tenant = blobs.tenant)
       AND NOT EXISTS (SELECT FROM outlast.outbox WHERE result_hash = blobs.hash AND outbox.tenant = blobs.tenant)
+      AND NOT EXISTS (SELECT FROM outlast.calls WHERE answer_hash = blobs.hash)
+      AND NOT EXISTS (SELECT FROM outlast.pins WHERE content_hash = blobs.hash)
+      AND NOT EXISTS (SELECT FROM outlast.links WHERE content_hash = blobs.hash AND links.tenant = blobs.tenant)
 )
 SELECT tenant, hash
 FROM stretch

@@ -17,6 +17,7 @@ from outlast.store.ops import LOST_KEPT_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.plan import KeyPlace, Plan, key_places
 from outlast.store.protocol import Claimed, Offer, Submit, Turn
 from outlast.store.queries import Row, query, statements
+from outlast.store.sqlite import journal
 from outlast.store.sqlite.lanes import LaneRows
 from outlast.store.sqlite.ops import PACKAGE, Answer, Op, names
 from outlast.store.sqlite.turn import turn
@@ -79,6 +80,7 @@ class Transaction:
 
     def _load_heads(self, ops: Sequence[Op]) -> Heads:
         wanted = {op.run_id for op in ops if isinstance(op, Apply)}
+        wanted |= {new.fork.run_id for new in _submits(ops) if new.fork is not None}
         found = {run_id: run for run_id in wanted if (run := self._cached.get(run_id)) is not None}
         missing = [run_id for run_id in wanted if run_id not in found]
         if missing:
@@ -170,6 +172,7 @@ class Transaction:
             self._db.execute(query(PACKAGE, "put_session"), (tenant, session, self._now, limit))
         self._lane_rows.write(plan)
         self._insert("add_counts", [(*key, 0, n) for key, n in sorted(plan.counts.items()) if n])
+        journal.write(self._db, plan, self._now)
         for run_id in plan.deleted:
             self._db.execute(query(PACKAGE, "delete_run"), (run_id,))
 

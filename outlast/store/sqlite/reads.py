@@ -14,9 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from outlast.errors import StoreUnavailable
+from outlast.journal import Answered, CallKey, JournalRows
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
-from outlast.store import rows, schedule_rows
+from outlast.store import journal_rows, rows, schedule_rows
 from outlast.store.protocol import (
     COUNT_MAX,
     Listing,
@@ -180,6 +181,18 @@ class Reads:
     async def blob(self, tenant: str, digest: bytes) -> bytes | None:
         return await self._slowly(lambda db: _read_blob(db, tenant, digest))
 
+    async def journal(self, run_id: str, generation: int) -> JournalRows:
+        return await self._slowly(lambda db: _read_journal(db, (run_id, generation)))
+
+    async def answer(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
+        place = run_id, generation, key.hash, key.n
+        row = await self._slowly(lambda db: db.execute(query(PACKAGE, "select_answer"), place).fetchone())
+        return None if row is None else Answered(row[0], row[1], bool(row[2]), row[3])
+
+    async def chain(self, tenant: str, last: bytes) -> list[bytes]:
+        sql = query(PACKAGE, "select_chain")
+        return [row[0] for row in await self._slowly(lambda db: db.execute(sql, (tenant, last)).fetchall())]
+
     async def _slowly(self, read: Callable[[sqlite3.Connection], T]) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._slow, lambda: _available(lambda: read(self._slow_reads)))
@@ -215,6 +228,11 @@ def _read_body(db: sqlite3.Connection, name: str, run_id: str) -> bytes | None:
         return None
     tenant, inline, digest = row
     return inline if digest is None else _read_blob(db, tenant, digest)
+
+
+def _read_journal(db: sqlite3.Connection, place: tuple[str, int]) -> JournalRows:
+    names = "select_calls", "select_heads_of_calls", "select_pins"
+    return journal_rows.read(*(db.execute(query(PACKAGE, name), place).fetchall() for name in names))
 
 
 def _read_blob(db: sqlite3.Connection, tenant: str, digest: bytes) -> bytes | None:

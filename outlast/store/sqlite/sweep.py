@@ -1,4 +1,4 @@
-"""Gives back what deleted runs leave behind: bytes nobody refers to any more, and free pages of the file.
+"""Gives back what deleted runs leave behind: links and bytes nobody refers to any more, and free pages of the file.
 
 A little at a time, inside the commits that are made anyway, so that no write ever waits for a clean-up.
 """
@@ -14,14 +14,27 @@ PAGES = 64
 
 
 class Sweep:
-    """A write for the writer: each call looks at the next stretch of the blobs, from the start again after the last."""
+    """A write for the writer: each call looks at the next stretch of each table, and after the last at the first."""
 
     def __init__(self) -> None:
-        self._after = 0
+        self._stretches = (
+            _Stretch("next_stretch_of_links", "sweep_links"),
+            _Stretch("next_stretch", "sweep_blobs"),
+        )
 
     def __call__(self, db: sqlite3.Connection, now: int) -> None:
-        until: int | None = db.execute(query(PACKAGE, "next_stretch"), (self._after,)).fetchone()[0]
-        if until is not None:
-            db.execute(query(PACKAGE, "sweep_blobs"), (self._after, until, now - YOUNG_MS))
-        self._after = until or 0
+        for stretch in self._stretches:
+            stretch.sweep(db, now - YOUNG_MS)
         db.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
+
+
+class _Stretch:
+    def __init__(self, next_one: str, sweep: str) -> None:
+        self._next, self._sweep = next_one, sweep
+        self._after = 0
+
+    def sweep(self, db: sqlite3.Connection, before: int) -> None:
+        until: int | None = db.execute(query(PACKAGE, self._next), (self._after,)).fetchone()[0]
+        if until is not None:
+            db.execute(query(PACKAGE, self._sweep), (self._after, until, before))
+        self._after = until or 0

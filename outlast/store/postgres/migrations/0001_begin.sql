@@ -37,6 +37,7 @@ CREATE TABLE outlast.runs (
     schedule_id         text    COLLATE "C",
     retry_max_attempts  bigint  NOT NULL,
     retry_backoff_s     float8  NOT NULL,
+    retry_journal       text    COLLATE "C" NOT NULL DEFAULT 'resume' CHECK (retry_journal IN ('resume', 'fresh')),
     webhook_url         text,
     idempotency_key     text    COLLATE "C",
     idempotency_session text    COLLATE "C",
@@ -118,6 +119,56 @@ CREATE TABLE outlast.events (
 );
 
 CREATE UNIQUE INDEX events_one_outcome ON outlast.events (run_id) WHERE kind = 'complete';
+
+-- The journal: finished model calls, by what was asked and how often an attempt had asked it. `seq` is the number of the
+-- call's event, below 1 for one that a fork has copied. `head` and `last` are links. Bytes are packed, large ones apart.
+CREATE TABLE outlast.calls (
+    run_id       text    COLLATE "C" NOT NULL,
+    generation   bigint  NOT NULL,
+    hash         bytea   NOT NULL,
+    n            bigint  NOT NULL,
+    seq          bigint  NOT NULL,
+    path         text    COLLATE "C" NOT NULL,
+    head         bytea   NOT NULL,
+    last         bytea,
+    status       bigint  NOT NULL,
+    content_type text    COLLATE "C" NOT NULL,
+    streamed     boolean NOT NULL,
+    answer       bytea,
+    answer_hash  bytea   CHECK ((answer IS NULL) <> (answer_hash IS NULL)),
+    PRIMARY KEY (run_id, generation, hash, n)
+);
+
+CREATE INDEX calls_by_head ON outlast.calls (head);
+CREATE INDEX calls_by_last ON outlast.calls (last) WHERE last IS NOT NULL;
+CREATE INDEX calls_by_answer_hash ON outlast.calls (answer_hash) WHERE answer_hash IS NOT NULL;
+
+-- Tool results as they were first sent, by a short hash of the tool call id, which is in the content.
+CREATE TABLE outlast.pins (
+    run_id       text    COLLATE "C" NOT NULL,
+    generation   bigint  NOT NULL,
+    key          bytea   NOT NULL,
+    k            bigint  NOT NULL,
+    content      bytea,
+    content_hash bytea   CHECK ((content IS NULL) <> (content_hash IS NULL)),
+    PRIMARY KEY (run_id, generation, key, k)
+);
+
+CREATE INDEX pins_by_content_hash ON outlast.pins (content_hash) WHERE content_hash IS NOT NULL;
+
+-- The messages of requests, each after the one before it, by a hash of both; and heads, which have nothing before them.
+CREATE TABLE outlast.links (
+    tenant       text    COLLATE "C" NOT NULL,
+    hash         bytea   NOT NULL,
+    before       bytea,
+    touched_at   bigint  NOT NULL,
+    content      bytea,
+    content_hash bytea   CHECK ((content IS NULL) <> (content_hash IS NULL)),
+    PRIMARY KEY (tenant, hash)
+);
+
+CREATE INDEX links_by_before ON outlast.links (before) WHERE before IS NOT NULL;
+CREATE INDEX links_by_content_hash ON outlast.links (content_hash) WHERE content_hash IS NOT NULL;
 
 CREATE TABLE outlast.sessions (
     tenant      text   COLLATE "C" NOT NULL,

@@ -27,6 +27,7 @@ CREATE TABLE runs (
     schedule_id         TEXT,
     retry_max_attempts  INTEGER NOT NULL,
     retry_backoff_s     REAL    NOT NULL,
+    retry_journal       TEXT    NOT NULL DEFAULT 'resume' CHECK (retry_journal = 'resume' OR retry_journal = 'fresh'),
     webhook_url         TEXT,
     idempotency_key     TEXT,
     idempotency_session TEXT,
@@ -111,6 +112,57 @@ CREATE TABLE events (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX events_one_outcome ON events (run_id) WHERE kind = 'complete';
+
+-- The journal: finished model calls, by what was asked and how often an attempt had asked it. `seq` is the number of the
+-- call's event, below 1 for one that a fork has copied. `head` and `last` are links. Bytes are packed, large ones apart.
+-- With rowids, here and in links: what is in an index besides is 3 bytes then, not the whole key.
+CREATE TABLE calls (
+    run_id       TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    generation   INTEGER NOT NULL,
+    hash         BLOB    NOT NULL,
+    n            INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    path         TEXT    NOT NULL,
+    head         BLOB    NOT NULL,
+    last         BLOB,
+    status       INTEGER NOT NULL,
+    content_type TEXT    NOT NULL,
+    streamed     INTEGER NOT NULL,
+    answer       BLOB,
+    answer_hash  BLOB CHECK ((answer IS NULL) <> (answer_hash IS NULL)),
+    PRIMARY KEY (run_id, generation, hash, n)
+) STRICT;
+
+CREATE INDEX calls_by_head ON calls (head);
+CREATE INDEX calls_by_last ON calls (last) WHERE last IS NOT NULL;
+CREATE INDEX calls_by_answer_hash ON calls (answer_hash) WHERE answer_hash IS NOT NULL;
+
+-- Tool results as they were first sent, by a short hash of the tool call id, which is in the content.
+CREATE TABLE pins (
+    run_id       TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    generation   INTEGER NOT NULL,
+    key          BLOB    NOT NULL,
+    k            INTEGER NOT NULL,
+    content      BLOB,
+    content_hash BLOB CHECK ((content IS NULL) <> (content_hash IS NULL)),
+    PRIMARY KEY (run_id, generation, key, k)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pins_by_content_hash ON pins (content_hash) WHERE content_hash IS NOT NULL;
+
+-- The messages of requests, each after the one before it, by a hash of both; and heads, which have nothing before them.
+CREATE TABLE links (
+    tenant       TEXT    NOT NULL,
+    hash         BLOB    NOT NULL,
+    before       BLOB,
+    touched_at   INTEGER NOT NULL,
+    content      BLOB,
+    content_hash BLOB CHECK ((content IS NULL) <> (content_hash IS NULL)),
+    PRIMARY KEY (tenant, hash)
+) STRICT;
+
+CREATE INDEX links_by_before ON links (before) WHERE before IS NOT NULL;
+CREATE INDEX links_by_content_hash ON links (content_hash) WHERE content_hash IS NOT NULL;
 
 CREATE TABLE sessions (
     tenant      TEXT    NOT NULL,

@@ -1,0 +1,108 @@
+"""Journals: the finished model calls of runs, so that a later attempt has them for nothing.
+
+Calls are written by `Engine.record_call` and forgotten by what requeues a run; here they are packed and read.
+docs/decisions/0080 says what is kept and for how long.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+
+from outlast.bodies import Bodies
+from outlast.chains import link, put_together
+from outlast.journal import (
+    Answered,
+    Asked,
+    CallKey,
+    CallRow,
+    FinishedCall,
+    Journal,
+    JournalCall,
+    KeptCall,
+    KeptLink,
+    KeptPin,
+    Link,
+    Pin,
+)
+from outlast.packing import pack, unpack
+from outlast.runs import Body, Json
+from outlast.store.protocol import INLINE_MAX, Store
+
+
+class _PinText(msgspec.Struct, frozen=True, array_like=True):
+    tool_call_id: str
+    content: msgspec.Raw
+
+
+class Journals:
+    """What an attempt finds at its start, and the parts of it that it asks for one by one."""
+
+    def __init__(self, store: Store, bodies: Bodies) -> None:
+        self._store = store
+        self._bodies = bodies
+
+    async def read(self, run_id: str, generation: int) -> Journal:
+        """The finished calls of a generation in the order of their numbers, without their answers, and its pins."""
+        found = await self._store.journal(run_id, generation)
+        heads = {digest: unpack(packed) for digest, packed in found.heads.items()}
+        calls = tuple(_call(row, heads[row.head]) for row in found.calls)
+        return Journal(calls, tuple(_pin(k, unpack(packed)) for k, packed in found.pins))
+
+    async def answered(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
+        """The kept answer, null if there is none (any more)."""
+        kept = await self._store.answer(run_id, generation, key)
+        return (
+            None if kept is None else msgspec.structs.replace(kept, body=await _elsewhere(unpack, kept.body))
+        )
+
+    async def asked(self, tenant: str, call: JournalCall) -> Json:
+        """The canonical body of a call's request, put together again."""
+        asked = call.asked
+        chain = [] if asked.last is None else await self._store.chain(tenant, asked.last)
+        return put_together(asked.path, asked.head, map(unpack, chain))
+
+    async def keep(self, tenant: str, call: FinishedCall) -> KeptCall:
+        """The call ready to be written; what is large in it is on disk when this returns."""
+        asked, answered = call.asked, call.answered
+        head = link(None, asked.head)
+        links = [await self._link(tenant, one) for one in (head, *call.links)]
+        pins = [await self._pin(tenant, pin) for pin in call.pins]
+        return KeptCall(
+            call.key,
+            asked.path,
+            head.hash,
+            asked.last,
+            answered.status,
+            answered.content_type,
+            answered.streamed,
+            await self._body(tenant, answered.body),
+            tuple(links),
+            tuple(pins),
+        )
+
+    async def _link(self, tenant: str, one: Link) -> KeptLink:
+        return KeptLink(one.hash, one.before, await self._body(tenant, one.content))
+
+    async def _pin(self, tenant: str, pin: Pin) -> KeptPin:
+        text = msgspec.json.encode(_PinText(pin.tool_call_id, msgspec.Raw(pin.content)))
+        key = hashlib.sha256(pin.tool_call_id.encode()).digest()[:16]
+        return KeptPin(key, pin.k, await self._body(tenant, text))
+
+    async def _body(self, tenant: str, data: bytes) -> Body:
+        return await self._bodies.keep(tenant, await _elsewhere(pack, data))
+
+
+async def _elsewhere(work: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """What takes long is done beside the loop."""
+    return work(data) if len(data) <= INLINE_MAX else await asyncio.to_thread(work, data)
+
+
+def _call(row: CallRow, head: Json) -> JournalCall:
+    return JournalCall(row.key, row.seq, Asked(row.path, head, row.last))
+
+
+def _pin(k: int, text: bytes) -> Pin:
+    found = msgspec.json.decode(text, type=_PinText)
+    return Pin(found.tool_call_id, k, bytes(found.content))

@@ -1,0 +1,4 @@
+INSERT INTO outlast.pins (run_id, generation, key, k, content, content_hash)
+SELECT *
+FROM unnest(?::text[], ?::bigint[], ?::bytea[], ?::bigint[], ?::bytea[], ?::bytea[])
+ON CONFLICT DO NOTHING

@@ -1,0 +1,5 @@
+SELECT hash, n, seq, path, head, last
+FROM outlast.calls
+WHERE run_id = $1
+  AND generation = $2
+ORDER BY seq, n

@@ -1,0 +1,34 @@
+"""Finished model calls for tests, as a gateway would hand them over."""
+
+import hashlib
+
+import msgspec
+
+from outlast.chains import taken_apart
+from outlast.engine import Engine
+from outlast.journal import Answered, CallKey, FinishedCall, Pin
+from outlast.runs import Draft, EventKind, Run, Usage
+
+PATH = "/chat/completions"
+CALL = Draft(EventKind.MODEL_CALL, b'{"path":"/v1/chat/completions"}')
+
+
+def canonical(*messages: str, model: str = "m") -> bytes:
+    """The canonical body of a request with these messages."""
+    body = {"model": model, "messages": [{"role": "user", "content": text} for text in messages]}
+    return msgspec.json.encode(body, order="sorted")
+
+
+def finished(
+    *messages: str, n: int = 1, answer: bytes = b'{"id":"1"}', status: int = 200, pins: tuple[Pin, ...] = ()
+) -> FinishedCall:
+    """A call with these messages, all of them handed over."""
+    body = canonical(*messages)
+    asked, links = taken_apart(PATH, body)
+    key = CallKey(hashlib.sha256(PATH.encode() + body).digest(), n)
+    return FinishedCall(key, asked, Answered(status, "application/json", False, answer), links, pins)
+
+
+async def record(engine: Engine, run: Run, call: FinishedCall) -> Run:
+    """Record the call for the attempt that holds the run."""
+    return await engine.record_call(run.id, run.attempt_id or "", Usage(1, 2, 3), CALL, call)
