@@ -25,11 +25,25 @@ Places = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[agents.NAME]` in outlast.toml: an agent that clients ask for with `"agent": "NAME"`."""
 
-    function: str
+    function: str | None = None
     """`module:callable`, sync or async, importable from the agent root; called with the prompt, or (prompt, run)."""
+    command: tuple[str, ...] | None = None
+    """Or a program and its arguments, started in the agent root; the prompt is its `OUTLAST_PROMPT` and its stdin."""
+    env: dict[str, str] = {}
+    """What a command finds in its environment on top. Read where the run is carried out, and stored nowhere."""
     description: str = ""
     max_running: Places | None = None
     """How many of its runs go at one time; null is no limit."""
+
+    def __post_init__(self) -> None:
+        if (self.function is None) == (self.command is None):
+            raise ValueError("It needs a function or a command, one of the two")
+        if self.command is not None and not (self.command and self.command[0]):
+            raise ValueError("Its command is empty")
+        if self.env and self.command is None:
+            raise ValueError("env is for a command; a function has none of its own")
+        if any("\0" in word for word in (*(self.command or ()), *self.env, *self.env.values())):
+            raise ValueError("A program can be given no NUL character")
 
 
 class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,8 +121,8 @@ _VARIABLES = {
 }
 
 _READ_ELSEWHERE = frozenset({
-    "OUTLAST_API_KEY", "OUTLAST_ATTEMPT", "OUTLAST_CONFIG", "OUTLAST_MARK", "OUTLAST_MODEL_CACHE", "OUTLAST_RUN_ID",
-    "OUTLAST_RUN_TOKEN", "OUTLAST_RUN_URL", "OUTLAST_URL",
+    "OUTLAST_API_KEY", "OUTLAST_ATTEMPT", "OUTLAST_CONFIG", "OUTLAST_MARK", "OUTLAST_MODEL_CACHE", "OUTLAST_PROMPT",
+    "OUTLAST_RUN_ID", "OUTLAST_RUN_TOKEN", "OUTLAST_RUN_URL", "OUTLAST_URL",
 })  # fmt: skip
 """Variables of the clients, of the local model and of agents' processes."""
 

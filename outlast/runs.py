@@ -237,6 +237,16 @@ class Body(msgspec.Struct, frozen=True, gc=False):
     hash: bytes | None = None
 
 
+class Program(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a `command` run starts. Bytes, since neither arguments nor paths need be text."""
+
+    argv: tuple[bytes, ...]
+    cwd: bytes | None = None
+    """Where it is started; the agent root if null."""
+    is_local: bool = False
+    """The local user's own, of `outlast exec`: it has their environment and terminal, and need not say anything."""
+
+
 class RunRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What runs, fixed at submit and never resolved again: an edit of a file or a setting changes no accepted run."""
 
@@ -256,6 +266,8 @@ class RunRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     """Names of the operator's MCP servers that the run may use."""
     function: str | None = None
     """What a `function` run calls: `module:callable`."""
+    program: Program | None = None
+    """What a `command` run starts."""
     config: JsonObject | None = None
     session_id: str | None = None
     metadata: JsonObject | None = None

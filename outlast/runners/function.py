@@ -9,15 +9,17 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from outlast import __version__
-from outlast.config import AgentConfig, Settings
-from outlast.errors import UnknownAgent, did_you_mean, quoted
+from outlast.config import Settings
+from outlast.errors import UnknownAgent, did_you_mean
+from outlast.runners.agents import named
 from outlast.runners.protocol import Prepared, Runner, Submission
 from outlast.runs import Isolation, RunRequest
 
 
 def prepare(submission: Submission, settings: Settings) -> Prepared:
     """Fix which callable the run calls; `UnknownAgent` if there is none to call."""
-    name, agent = _configured(submission, settings)
+    name, agent = named(submission, settings, "function")
+    assert agent.function is not None
     _check(name, agent.function, settings.agent_root)
     request = RunRequest(
         prompt=submission.prompt,
@@ -40,25 +42,6 @@ RUNNER = Runner(
     entry="outlast.runners.function_body:run",
     needs_model=False,
 )
-
-
-def _configured(submission: Submission, settings: Settings) -> tuple[str, AgentConfig]:
-    name, agents = submission.agent, settings.agents
-    if name is None:
-        raise UnknownAgent(f"Framework function needs an agent: {_choice(settings)}")
-    if name not in agents:
-        hint = (
-            did_you_mean(name, agents)
-            or "This server has none; the operator adds [agents.NAME] to outlast.toml."
-        )
-        raise UnknownAgent(f"There is no agent {quoted(name)} here. {hint}")
-    return name, agents[name]
-
-
-def _choice(settings: Settings) -> str:
-    if not settings.agents:
-        return "this server has none; the operator adds [agents.NAME] to outlast.toml."
-    return f"send one of {', '.join(sorted(settings.agents))} as `agent`."
 
 
 def _check(name: str, function: str, root: Path) -> None:

@@ -34,6 +34,16 @@ class Prepared(msgspec.Struct, frozen=True):
     kind: Isolation
 
 
+class Terminal(msgspec.Struct, frozen=True):
+    """Descriptors in the attempt's process that lead to whoever started `outlast exec`."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    fate: int
+    """Where a line is written when the program has ended: its exit code, or the negative number of the signal."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt, as its agent process gets it."""
 
@@ -48,6 +58,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     agent_root: str = "."
     mcp: dict[str, McpServer] = {}
     """The operator's MCP servers that the request names."""
+    env: dict[bytes, bytes] = {}
+    """What the operator gives this agent's command in its environment."""
+    terminal: Terminal | None = None
 
 
 class Context(Protocol):
@@ -70,6 +83,10 @@ class Context(Protocol):
 
 RunFunction = Callable[[Job, Context], Awaitable[object]]
 """The second face: returns any JSON value, or raises. `AgentFailed` chooses the error's code."""
+
+
+class Silence:
+    """A result of an agent that has nothing to say, and need not."""
 
 
 class AgentFailed(Exception):
@@ -110,6 +127,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
     token: str | None = None
     agent_root: str = "."
     mcp: dict[str, McpServer] = {}
+    env: dict[bytes, bytes] = {}
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

@@ -7,19 +7,19 @@ import msgspec
 
 from outlast.config import Settings
 from outlast.errors import FrameworkNotInstalled, InvalidBody, UnknownFramework, did_you_mean, quoted
-from outlast.runners import agent_file, echo, function
+from outlast.runners import agent_file, agents, command, echo, function
 from outlast.runners.builtin import front as builtin
 from outlast.runners.protocol import Prepared, Runner, Submission
 
 DEFAULT_FRAMEWORK = "praisonai"
-BUILT_IN = (builtin.RUNNER, function.RUNNER, echo.RUNNER)
+BUILT_IN = (builtin.RUNNER, function.RUNNER, command.RUNNER, echo.RUNNER)
 """The runners that are always there."""
 INSTALLABLE = (
     "ag2", "agno", "autogen", "crewai", "google-adk", "langgraph", "llamaindex", "openai-agents", "praisonai",
     "praisonaiagents", "pydantic-ai", "smolagents",
 )  # fmt: skip
 """Frameworks that a runner can be added for with `outlast runner add`."""
-WITHOUT_YAML = frozenset({"echo", "function"})
+WITHOUT_YAML = frozenset({"command", "echo", "function"})
 """Runners that an agents.yaml says nothing to."""
 
 
@@ -38,12 +38,27 @@ class Registry:
         """
         name = _normal(submission.framework)
         if submission.agent is not None:
-            _check_agent(submission.agent, submission, name)
-            name = "function"
+            name = self._kind_of(submission.agent, submission, name)
         text = self._agent_yaml(submission, name)
         framework = name or _normal(text and agent_file.framework_in(text)) or DEFAULT_FRAMEWORK
         asked = msgspec.structs.replace(submission, framework=framework, agent_yaml=text)
         return self._runner(framework).prepare(asked, self._settings)
+
+    def _kind_of(self, agent: str, submission: Submission, framework: str | None) -> str:
+        """What runs the agent of this name; refuses what would be left unread beside it."""
+        kind = agents.kind_of(agent, self._settings)
+        if framework not in (None, kind):
+            raise InvalidBody(
+                f"agent {quoted(agent)} is a {kind} of this server; framework {quoted(framework or '')} cannot "
+                "run it. Leave framework out."
+            )
+        for field in ("agent_yaml", "agent_file"):
+            if getattr(submission, field) is not None:
+                raise InvalidBody(
+                    f"agent {quoted(agent)} is a {kind} of this server, to which {field} says nothing. "
+                    f"Send agent or {field}, not both."
+                )
+        return kind
 
     def reads_yaml(self, submission: Submission) -> bool:
         """Whether `resolve` will have an agents.yaml to read; cheap."""
@@ -75,21 +90,6 @@ class Registry:
             )
         known = sorted({*self.runners, *INSTALLABLE})
         raise UnknownFramework(f"There is no framework {quoted(framework)}. {did_you_mean(framework, known)}")
-
-
-def _check_agent(agent: str, submission: Submission, framework: str | None) -> None:
-    """Refuse what would be left unread beside an agent's name."""
-    if framework not in (None, "function"):
-        raise InvalidBody(
-            f"agent {quoted(agent)} is a function of this server; framework {quoted(framework or '')} cannot "
-            "run it. Leave framework out."
-        )
-    for field in ("agent_yaml", "agent_file"):
-        if getattr(submission, field) is not None:
-            raise InvalidBody(
-                f"agent {quoted(agent)} is a function of this server, to which {field} says nothing. "
-                f"Send agent or {field}, not both."
-            )
 
 
 @lru_cache(maxsize=256)

@@ -26,6 +26,8 @@ from outlast.worker.logs import Meter, Recorder, presentable
 STEP_MAX = 1000
 UNWRITTEN_S = 0.5
 """An agent whose end cannot be written is stopped after this time all the same."""
+_MODEL_MAY_BE_WHY = frozenset({"empty_result", "exit_code"})
+"""Ends behind which frameworks hide a failed model call."""
 _NOT_RETRYABLE = frozenset({"result_too_large", "timeout"})
 
 log = telemetry.get("worker")
@@ -272,7 +274,7 @@ class Attempt:
             case Done(result=result):
                 return self._desk.engine.succeed(self.run, self.id, result)
             case Failed(code=code, message=message):
-                if code == "empty_result":
+                if code in _MODEL_MAY_BE_WHY:
                     message = self._with_reason(message)
                 return self._fail(RunError(code, message), retryable=code not in _NOT_RETRYABLE)
             case _:

@@ -35,6 +35,7 @@ def job_of(start: Start) -> Job:
         token=start.token,
         agent_root=start.agent_root,
         mcp=start.mcp,
+        env=start.env,
     )
 
 
@@ -59,6 +60,18 @@ class RunContext:
         with self._lock:
             for line in self._meter.take(text):
                 self._send(Logged(self.job.attempt_id, line))
+
+    @property
+    def room(self) -> int:
+        """How many lines of log would be kept right now."""
+        with self._lock:
+            return self._meter.room
+
+    def skip(self, lines: int) -> None:
+        """Count lines of log that nobody even looked at."""
+        with self._lock:
+            for word in self._meter.drop(lines) if lines else ():
+                self._send(Logged(self.job.attempt_id, word))
 
     def progress(self, progress: Progress) -> None:
         """How far the run is, as measured; of several in quick succession the newest."""

@@ -4,6 +4,7 @@ The fork server and the hosts are exec'ed with `bare`, so no agent's memory and 
 ever held a key of the server.
 """
 
+import os
 from collections.abc import Mapping
 
 from outlast.runners.protocol import Job
@@ -39,6 +40,32 @@ def bare(server: Mapping[str, str]) -> dict[str, str]:
     direct = [*filter(None, (server.get("NO_PROXY") or server.get("no_proxy") or "").split(",")), *_LOOPBACK]
     past_proxies = ",".join(dict.fromkeys(direct))
     return {**kept, **_QUIET, "NO_PROXY": past_proxies, "no_proxy": past_proxies, "PYTHONUNBUFFERED": "1"}
+
+
+PROMPT_MAX = 100_000
+"""Bytes; a prompt that is longer than a variable may be has to be read from stdin."""
+_OF_THE_FORK_SERVER = ("NO_PROXY", "no_proxy", "OUTLAST_MARK")
+
+
+def of_program(job: Job, ours: Mapping[str, str]) -> dict[bytes, bytes]:
+    """What a program finds, `ours` being the environment of the attempt's process.
+
+    The operator's agent finds that, with what they set for it, and its prompt. The local user's own program finds all
+    that they have, but the way to a model is the gateway here too, and their own switches for telemetry count.
+    """
+    granted = of_attempt(job, ours["TMPDIR"])
+    if job.request.program is not None and job.request.program.is_local:
+        del granted["TMPDIR"]
+        granted |= {name: ours[name] for name in _OF_THE_FORK_SERVER if name in ours}
+        return {**_encoded({**_QUIET, "PYTHONUNBUFFERED": "1"}), **job.env, **_encoded(granted)}
+    prompt = job.request.prompt
+    if len(prompt.encode()) <= PROMPT_MAX and "\0" not in prompt:
+        granted["OUTLAST_PROMPT"] = prompt
+    return {**_encoded(ours), **job.env, **_encoded(granted)}
+
+
+def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
 
 
 def of_attempt(job: Job, scratch: str) -> dict[str, str]:

@@ -279,7 +279,15 @@ class Worker:
             token=grant.token if grant else None,
             agent_root=self._agent_root,
             mcp={name: self._settings.mcp[name] for name in needs.mcp if name in self._settings.mcp},
+            env=self._env_of(run.agent),
         )
+
+    def _env_of(self, agent: str | None) -> dict[bytes, bytes]:
+        """What the operator gives this agent; of one that is no longer named here, nothing."""
+        if agent not in self._settings.agents:
+            return {}
+        named = self._settings.agents[agent].env
+        return {os.fsencode(name): os.fsencode(value) for name, value in named.items()}
 
     def _holds(self) -> bool:
         return self._lease.is_held

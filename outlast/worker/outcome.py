@@ -15,7 +15,7 @@ import msgspec
 
 import outlast
 from outlast.engine import MAX_RESULT
-from outlast.runners.protocol import AgentFailed, Context, Done, Failed, Job, RunFunction
+from outlast.runners.protocol import AgentFailed, Context, Done, Failed, Job, RunFunction, Silence
 from outlast.worker.logs import LINE_MAX, presentable
 
 MESSAGE_MAX = 4000
@@ -62,6 +62,8 @@ def loaded(entry: str) -> RunFunction:
 
 
 def _done(attempt_id: str, result: object) -> Done | Failed:
+    if isinstance(result, Silence):
+        return Done(attempt_id, b'""')
     if result is None or (isinstance(result, str) and not result.strip()):
         return Failed(attempt_id, "empty_result", "The agent returned nothing.")
     try:

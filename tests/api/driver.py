@@ -9,7 +9,7 @@ from outlast.engine import Engine
 from outlast.runs import Draft, EventKind, Isolation, Progress, Run, RunRequest
 from outlast.store.protocol import Claimed, Offer
 
-RUNNERS = frozenset({"builtin", "echo", "function"})
+RUNNERS = frozenset({"builtin", "command", "echo", "function"})
 WORKER = "worker_1"
 
 

@@ -55,7 +55,7 @@ async def test_stats_count_the_runs(served: Served, driver: Driver) -> None:
         "total_jobs": 3,
         "by_status": {"queued": 2, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0},
         "open_streams": 0,
-        "runners": ["builtin", "echo", "function"],
+        "runners": ["builtin", "command", "echo", "function"],
         "version": __version__,
     }
 

@@ -15,8 +15,9 @@ from outlast.births import NewRun
 from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.engine import Engine
+from outlast.runners import command
 from outlast.runners.protocol import Prepared, Runner, Submission
-from outlast.runs import Caller, Event, EventKind, Isolation, Retry, Run, RunRequest, RunState
+from outlast.runs import Caller, Event, EventKind, Isolation, Program, Retry, Run, RunRequest, RunState
 from outlast.store.sqlite import SqliteStore
 from outlast.worker import marks, processes
 from outlast.worker.loop import Worker
@@ -53,7 +54,10 @@ def _never(submission: Submission, settings: Settings) -> Prepared:
     raise NotImplementedError
 
 
-RUNNERS = {"wild": Runner(name="wild", version="1", prepare=_never, entry="tests.agents.wild:run")}
+RUNNERS = {
+    "wild": Runner(name="wild", version="1", prepare=_never, entry="tests.agents.wild:run"),
+    "command": command.RUNNER,
+}
 
 
 class Bench:
@@ -81,6 +85,15 @@ class Bench:
     ) -> str:
         request = RunRequest(prompt=prompt, runner="wild", function=agent)
         new = NewRun(request=request, kind=kind, timeout_s=timeout_s, retry=retry or Retry())
+        return (await self.engine.submit(ME, new)).run.id
+
+    async def start(
+        self, *argv: str | bytes, prompt: str = "Hello", timeout_s: int = 60, retry: Retry | None = None
+    ) -> str:
+        """A run of this program."""
+        program = Program(tuple(os.fsencode(word) for word in argv))
+        request = RunRequest(prompt=prompt, runner="command", agent="program", program=program)
+        new = NewRun(request=request, kind=Isolation.ISOLATED, timeout_s=timeout_s, retry=retry or Retry())
         return (await self.engine.submit(ME, new)).run.id
 
     async def shared(self, agent: str, prompt: str = "Hello") -> str:
