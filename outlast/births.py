@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from outlast.errors import InvalidBody
+from outlast.errors import InvalidBody, RunActive
+from outlast.journal import Fork
 from outlast.runs import (
     DEFAULT_QUEUE,
     Caller,
     Isolation,
+    JournalMode,
     JsonObject,
     Retry,
     Run,
@@ -79,6 +81,49 @@ def born(run_id: str, caller: Caller, new: NewRun, now: int) -> Run:
         idempotency_session=idempotency.session if idempotency else None,
         idempotency_hash=idempotency.hash if idempotency else None,
     )
+
+
+def forked(run_id: str, caller: Caller, old: Run, now: int, idempotency: Idempotency | None) -> Run:
+    """A new run of what a finished one was asked, queued as if it were handed in now; `RunActive` if it goes on."""
+    if not old.is_final:
+        raise RunActive(f"Run {old.id} is {old.status}; cancel it or let it end before asking for it again.")
+    return Run(
+        id=run_id,
+        tenant=old.tenant,
+        state=RunState.QUEUED,
+        runner=old.runner,
+        framework=old.framework,
+        kind=old.kind,
+        created_at=now,
+        timeout_s=old.timeout_s,
+        submitted_by=caller.key_id,
+        session_id=old.session_id,
+        agent=old.agent,
+        queue=old.queue,
+        priority_s=old.priority_s,
+        order_at=now - old.priority_s * 1000,
+        forked_from=old.id,
+        retry=old.retry,
+        webhook_url=old.webhook_url,
+        metadata=old.metadata,
+        idempotency_key=idempotency.key if idempotency else None,
+        idempotency_session=idempotency.session if idempotency else None,
+        idempotency_hash=idempotency.hash if idempotency else None,
+    )
+
+
+_NOT_THE_AGENTS = frozenset({"timeout", "worker_lost"})
+"""Codes of failures that the model's last answer has no part in."""
+
+
+def journal_for(old: Run, mode: JournalMode) -> Fork | None:
+    """What a fork of the run begins with.
+
+    Without the last answer if the agent failed on it; a run that was cut off goes on from where it was.
+    """
+    if mode is JournalMode.FRESH:
+        return None
+    return Fork(old.id, old.generation, old.error is not None and old.error.code not in _NOT_THE_AGENTS)
 
 
 def body_hash(fields: Mapping[str, object]) -> bytes:

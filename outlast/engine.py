@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from outlast.births import Idempotency, NewRun, born
+from outlast.births import Idempotency, NewRun, born, forked, journal_for
 from outlast.bodies import Bodies
 from outlast.clock import Clock, Ids
 from outlast.errors import (
@@ -25,6 +25,7 @@ from outlast.runs import (
     Draft,
     Event,
     EventKind,
+    JournalMode,
     Progress,
     Run,
     RunError,
@@ -106,6 +107,21 @@ class Engine:
         run = born(self._ids.new("run"), caller, new, self._clock.now())
         request = await self.bodies.keep(caller.tenant, msgspec.json.encode(new.request))
         return await self._store.submit(Submit(run, request))
+
+    async def retry(
+        self, caller: Caller, run_id: str, mode: JournalMode, idempotency: Idempotency | None = None
+    ) -> Submitted:
+        """Accept a new run of what a finished one was asked; `RunActive` for one that goes on. That one stays as it is.
+
+        With `resume` it begins with the old one's journal, so that what was answered is not paid again.
+        """
+        old = await self.get(caller, run_id)
+        run = forked(self._ids.new("run"), caller, old, self._clock.now(), idempotency)
+        asked = await self._store.request(run_id)
+        if asked is None:
+            raise not_there(run_id)
+        request = await self.bodies.keep(old.tenant, asked)
+        return await self._store.submit(Submit(run, request, journal_for(old, mode)))
 
     async def cancel(self, caller: Caller, run_id: str) -> Run:
         """End a run that has not ended; `RunFinished` otherwise. Terminal at once, the agent is stopped after."""

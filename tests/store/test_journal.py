@@ -6,12 +6,13 @@ from string import ascii_letters
 import msgspec
 import pytest
 
+from outlast.births import Idempotency
 from outlast.clock import FakeClock
 from outlast.engine import Engine
-from outlast.errors import Fenced
+from outlast.errors import Fenced, RunActive, RunNotFound
 from outlast.journal import Journal, Pin
 from outlast.runs import JournalMode, Retry, Run, RunError
-from outlast.store.protocol import INLINE_MAX, Store
+from outlast.store.protocol import INLINE_MAX, Page, RunFilter, Store
 from outlast.transitions import Cause
 from tests.journal_factory import canonical, finished, record
 from tests.runs_factory import ME, WORKER, claim, new_run, running
@@ -151,6 +152,153 @@ async def test_a_failure_that_is_final_keeps_the_journal(engine: Engine) -> None
     await engine.fail(run.id, attempt_id, NO, retryable=True)
 
     assert await kept(engine, run) == [canonical("a")]
+
+
+async def forked(engine: Engine, old: Run, mode: JournalMode = JournalMode.RESUME) -> Run:
+    """A fork of a finished run, claimed."""
+    fork = (await engine.retry(ME, old.id, mode)).run
+    (claimed,) = await claim(engine)
+    assert claimed.run.id == fork.id
+    return claimed.run
+
+
+async def test_a_fork_is_a_new_run_of_the_same_request(engine: Engine, store: Store) -> None:
+    new = new_run("x" * 100_000, session_id="s", agent="a", key="k", retry=Retry(2, 1), priority_s=5)
+    old, attempt_id = await running(engine, new)
+    await engine.succeed(old, attempt_id, b"1")
+
+    fork = (await engine.retry(ME, old.id, JournalMode.RESUME)).run
+
+    assert (fork.forked_from, fork.state, fork.attempt, fork.generation) == (old.id, "queued", 0, 1)
+    same = (
+        "runner",
+        "framework",
+        "kind",
+        "session_id",
+        "agent",
+        "retry",
+        "priority_s",
+        "timeout_s",
+        "metadata",
+    )
+    assert [getattr(fork, name) for name in same] == [getattr(old, name) for name in same]
+    assert fork.idempotency_key is None
+    assert await store.request(fork.id) == await store.request(old.id)
+    assert await engine.get(ME, fork.id) == fork
+    assert (await engine.get(ME, old.id)).state == "succeeded"
+
+
+async def test_a_fork_of_a_failed_run_asks_the_last_answered_call_again(engine: Engine) -> None:
+    old, attempt_id = await running(engine)
+    pins = (Pin("c", 1, b"1"),)
+    for call in (finished("a"), finished("b", pins=pins), finished("c", status=400)):
+        await record(engine, old, call)
+    await engine.fail(old.id, attempt_id, NO)
+
+    fork = await forked(engine, old)
+
+    found = await journal(engine, fork)
+    assert await kept(engine, fork) == [canonical("a"), canonical("c")]
+    assert [call.seq for call in found.calls] == [3 - 6, 5 - 6]
+    assert found.pins == pins
+    assert await engine.journals.answered(fork.id, 1, finished("a").key) == finished("a").answered
+    assert await kept(engine, old) == [canonical("a"), canonical("b"), canonical("c")]
+    await record(engine, fork, finished("d"))
+    assert await kept(engine, fork) == [canonical("a"), canonical("c"), canonical("d")]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timeout", "worker_lost", "succeeded"])
+async def test_a_fork_of_a_run_that_did_not_fail_by_itself_has_all_of_its_journal(
+    engine: Engine, end: str
+) -> None:
+    old, attempt_id = await running(engine)
+    await record(engine, old, finished("a"))
+    match end:
+        case "cancelled":
+            await engine.cancel(ME, old.id)
+            await engine.reap(attempt_id)
+        case "succeeded":
+            await engine.succeed(old, attempt_id, b"1")
+        case code:
+            await engine.fail(old.id, attempt_id, RunError(code, "It was cut off."))
+
+    assert await kept(engine, await forked(engine, old)) == [canonical("a")]
+
+
+async def test_a_fork_may_begin_afresh(engine: Engine) -> None:
+    old, attempt_id = await running(engine)
+    await record(engine, old, finished("a"))
+    await engine.succeed(old, attempt_id, b"1")
+
+    fork = await forked(engine, old, JournalMode.FRESH)
+
+    assert await journal(engine, fork) == Journal()
+    assert fork.forked_from == old.id
+
+
+async def test_a_fork_of_a_fork_keeps_the_order_of_the_calls(engine: Engine) -> None:
+    run, _ = await running(engine)
+    for text in "abc":
+        await record(engine, run, finished(text))
+        await engine.cancel(ME, run.id)
+        run = await forked(engine, run)
+
+    assert await kept(engine, run) == [canonical(text) for text in "abc"]
+
+
+async def test_a_fork_outlives_the_run_it_came_from(engine: Engine, clock: FakeClock, either: Either) -> None:
+    old, attempt_id = await running(engine)
+    await record(engine, old, finished("a", "b", answer=NOISE.encode()))
+    await engine.succeed(old, attempt_id, b"1")
+    fork = await forked(engine, old)
+    await engine.cancel(ME, fork.id)
+
+    await engine.delete(ME, old.id)
+    await sweep(engine, clock)
+
+    assert await kept(engine, fork) == [canonical("a", "b")]
+    answered = await engine.journals.answered(fork.id, 1, finished("a", "b").key)
+    assert answered is not None
+    assert answered.body == NOISE.encode()
+
+
+async def test_a_run_that_goes_on_cannot_be_forked(engine: Engine) -> None:
+    run, _ = await running(engine)
+
+    with pytest.raises(RunActive, match="cancel it or let it end"):
+        await engine.retry(ME, run.id, JournalMode.RESUME)
+
+
+async def test_a_run_that_is_deleted_meanwhile_has_no_fork(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, attempt_id = await running(engine)
+    await engine.succeed(old, attempt_id, b"1")
+    request = store.request
+
+    async def then_deleted(run_id: str) -> bytes | None:
+        found = await request(run_id)
+        await engine.delete(ME, run_id)
+        return found
+
+    monkeypatch.setattr(store, "request", then_deleted)
+
+    with pytest.raises(RunNotFound):
+        await engine.retry(ME, old.id, JournalMode.RESUME)
+
+    assert (await engine.list_runs(ME, RunFilter(), Page())).runs == ()
+
+
+async def test_a_fork_under_a_key_is_made_once(engine: Engine) -> None:
+    old, attempt_id = await running(engine)
+    await record(engine, old, finished("a"))
+    await engine.succeed(old, attempt_id, b"1")
+    key = Idempotency("k", "", b"same")
+
+    first = await engine.retry(ME, old.id, JournalMode.RESUME, key)
+    second = await engine.retry(ME, old.id, JournalMode.RESUME, key)
+
+    assert (second.run.id, first.replayed, second.replayed) == (first.run.id, False, True)
 
 
 async def sweep(engine: Engine, clock: FakeClock) -> None:
