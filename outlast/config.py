@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     openai_api_key: str | None = None
     openai_base_url: str | None = None
+    anthropic_api_key: str | None = None
+    anthropic_base_url: str | None = None
     agent_root: Path = Path()
     """Agent files, tools.py and function modules are found below it and nowhere else."""
     allow_tools: bool = False
@@ -106,6 +108,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agents: dict[str, AgentConfig] = {}
     mcp: dict[str, McpServer] = {}
 
+    def __repr__(self) -> str:
+        """Without the keys and passwords: this may get into a traceback."""
+        return f"Settings(data_dir={str(self.data_dir)!r})"
+
     @property
     def has_model(self) -> bool:
         """Whether the operator named a provider or a model (the small local one is asked about elsewhere)."""
@@ -115,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _LISTS = frozenset({"api_keys", "webhook_allow", "webhook_retry", "cors_origins", "queues"})
 _TABLES = {"agents": AgentConfig, "mcp": McpServer}
 _VARIABLES = {
-    name: name.upper() if name.startswith("openai_") else f"OUTLAST_{name.upper()}"
+    name: name.upper() if name.startswith(("openai_", "anthropic_")) else f"OUTLAST_{name.upper()}"
     for name in Settings.__struct_fields__
     if name not in _TABLES
 }

@@ -1,14 +1,15 @@
-"""A scripted model provider: a real OpenAI-compatible HTTP server on loopback, for tests.
+"""A scripted model provider: a real HTTP server on loopback in the dialects of OpenAI and Anthropic, for tests.
 
     with Provider() as provider:
         provider.script(Fail(429, headers={"retry-after": "0"}), Say("Four."))
         ...  # talk to provider.base_url with provider.key
         assert [asked.json["model"] for asked in provider.asked] == ["m", "m"]
 
-It answers `/v1/chat/completions` and `/v1/responses` (streaming when the request asks for it), `/v1/embeddings` and
-`/v1/models`. Scripted replies are used up in order, one for each call; after them `provider.answer(asked)` decides,
-which says "Hello." until a test sets another function. It lives on a thread with a loop of its own, so it serves
-synchronous and asynchronous tests alike and sees a disconnect at once, however busy the test's own loop is.
+It answers `/v1/chat/completions`, `/v1/responses` and `/v1/messages` (streaming when the request asks for it),
+`/v1/messages/count_tokens`, `/v1/embeddings` and `/v1/models`. Scripted replies are used up in order, one for each
+call; after them `provider.answer(asked)` decides, which says "Hello." until a test sets another function. It lives on a
+thread with a loop of its own, so it serves synchronous and asynchronous tests alike and sees a disconnect at once,
+however busy the test's own loop is.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from typing import Self
 import msgspec
 import uvicorn
 
+from tests import anthropic_wire
 from tests import openai_wire as wire
 from tests.openai_wire import Json
 
@@ -76,10 +78,12 @@ class Say(Reply, frozen=True):
     tool: str | None = None
     """Call this tool instead of saying anything."""
     arguments: str = "{}"
+    usage: Json = {}
+    """A message's own, instead of one made of the two numbers."""
 
 
 class Fail(Reply, frozen=True):
-    """An error in OpenAI's form."""
+    """An error in the form of whose path was asked."""
 
     status: int = 500
     message: str = "The provider had a problem."
@@ -164,7 +168,11 @@ class Provider:
 
     async def _serve(self, scope: MutableMapping[str, object], receive: Receive, send: Send) -> None:
         asked = await _read(scope, receive)
-        if self.key and asked.headers.get("authorization") != f"Bearer {self.key}":
+        if (
+            self.key
+            and f"Bearer {self.key}" != asked.headers.get("authorization")
+            and not self._is_asked(asked)
+        ):
             await _Sending(asked, send).all(_rendered(asked, Fail(401, "Incorrect API key provided.")))
             return
         self.asked.append(asked)
@@ -178,6 +186,10 @@ class Provider:
         for outcome in await asyncio.gather(sending, leaving, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
+
+    def _is_asked(self, asked: Asked) -> bool:
+        """With the key where Anthropic and Azure have theirs."""
+        return self.key in (asked.headers.get("x-api-key"), asked.headers.get("api-key"))
 
     async def _reply(self, asked: Asked, send: Send) -> None:
         reply = self._script.popleft() if self._script else self.answer(asked)
@@ -251,7 +263,8 @@ def _rendered(asked: Asked, reply: AnyReply) -> Raw:
         case Raw():
             return reply
         case Fail(status=status, message=message, headers=headers):
-            return Raw((wire.error_body(status, message),), status, {**JSON_HEADERS, **headers})
+            form = anthropic_wire if asked.path.startswith("/v1/messages") else wire
+            return Raw((form.error_body(status, message),), status, {**JSON_HEADERS, **headers})
         case Say():
             return _said(asked, reply)
 
@@ -265,6 +278,8 @@ def _said(asked: Asked, say: Say) -> Raw:
         inputs = body["input"]
         count = len(inputs) if isinstance(inputs, list) else 1
         return Raw((wire.embeddings_answer(str(body["model"]), count),), 200, JSON_HEADERS)
+    if asked.path == "/v1/messages/count_tokens":
+        return Raw((wire.encode({"input_tokens": say.input_tokens}),), 200, JSON_HEADERS)
     *first, last = say.text.split(" ")
     words = (*(word + " " for word in first), last)
     answer = wire.Answer(
@@ -275,6 +290,11 @@ def _said(asked: Asked, say: Say) -> Raw:
     if asked.path == "/v1/responses":
         pieces = wire.responses_events(answer) if body.get("stream") else [wire.responses_answer(answer)]
         return Raw(tuple(pieces), 200, STREAM_HEADERS if body.get("stream") else JSON_HEADERS)
+    if asked.path == "/v1/messages":
+        usage = say.usage or None
+        if body.get("stream"):
+            return Raw(tuple(anthropic_wire.events(answer, usage)), 200, STREAM_HEADERS)
+        return Raw((anthropic_wire.message(answer, usage),), 200, JSON_HEADERS)
     return _rendered(asked, Fail(404, f"Unknown request URL: {asked.path}"))
 
 

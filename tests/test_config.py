@@ -169,7 +169,7 @@ def test_the_settings_pages_file_is_one() -> None:
 def _heading(name: str) -> str:
     if name in ("agents", "mcp"):
         return name
-    return name.upper() if name.startswith("openai_") else f"OUTLAST_{name.upper()}"
+    return name.upper() if name.startswith(("openai_", "anthropic_")) else f"OUTLAST_{name.upper()}"
 
 
 def _text(default: object) -> str:

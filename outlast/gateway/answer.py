@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
+from outlast.gateway.dialect import Dialect, error_body, spoken
+
 Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
@@ -20,6 +22,10 @@ class Ask(msgspec.Struct, frozen=True):
     headers: tuple[Header, ...]
     """Names in lower case."""
     body: bytes
+
+    @property
+    def dialect(self) -> Dialect:
+        return spoken(self.path, self.headers)
 
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
@@ -38,16 +44,6 @@ class BrokenOff(Exception):
     """The provider's stream ended before its end; what the agent has got so far is not an answer."""
 
 
-_KINDS = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "invalid_request_error",
-    408: "invalid_request_error",
-    413: "invalid_request_error",
-    429: "rate_limit_error",
-}
-
-
 class Refusal(msgspec.Struct, frozen=True):
     """An error of the gateway's own: nobody should try the same again, unless it says so."""
 
@@ -56,23 +52,20 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
     may_retry: bool = False
 
-    @property
-    def answer(self) -> Answer:
-        """In the form that OpenAI's clients read."""
-        kind = _KINDS.get(self.status, "server_error")
-        error = {"message": self.message, "type": kind, "param": None, "code": self.code}
-        return Answer(
-            self.status,
-            (JSON,) if self.may_retry else (JSON, NO_RETRY),
-            msgspec.json.encode({"error": error}),
-        )
+    def body(self, dialect: Dialect) -> bytes:
+        """In the form that the dialect's clients read."""
+        return error_body(dialect, self.status, self.code, self.message)
+
+    def answer(self, dialect: Dialect) -> Answer:
+        """What the agent gets."""
+        return Answer(self.status, (JSON,) if self.may_retry else (JSON, NO_RETRY), self.body(dialect))
 
 
 NO_TOKEN = Refusal(
     401,
     "no_run_token",
     "This endpoint answers to the token of a running attempt only: use the OPENAI_API_KEY that Outlast put in the "
-    "agent's environment as the bearer key.",
+    "agent's environment (ANTHROPIC_API_KEY is the same) as the bearer key, or as x-api-key.",
 )
 ATTEMPT_OVER = Refusal(
     403, "attempt_over", "This attempt no longer holds its run; it may make no further model calls."

@@ -4,8 +4,6 @@ It is the place of the journal. What was paid already is to be looked up there b
 where it is recorded: when the answer is known to be whole, before its last byte is delivered.
 """
 
-import asyncio
-import importlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -13,14 +11,15 @@ import msgspec
 
 from outlast.gateway import wish
 from outlast.gateway.answer import NO_RETRY, Answer, Ask, BrokenOff, Header, Refusal
+from outlast.gateway.asking import Asking
 from outlast.gateway.grants import Holder
 from outlast.gateway.ledger import Ledger, Tally
 from outlast.gateway.patience import Patience, is_passing
-from outlast.gateway.upstream import Target, Upstreams
+from outlast.gateway.upstream import Upstreams
 from outlast.gateway.usage import Frames, Mark
 
 if TYPE_CHECKING:
-    from outlast.gateway.forward import Forward, Heard, Stream
+    from outlast.gateway.forward import Heard, Stream
 
 
 class Calls:
@@ -29,15 +28,11 @@ class Calls:
     def __init__(self, upstreams: Upstreams, ledger: Ledger, patience: Patience) -> None:
         self._upstreams = upstreams
         self._ledger = ledger
-        self._patience = patience
-        self._forward: Forward | None = None
-        self._uncounted: set[str] = set()
-        """Targets that refuse `stream_options`."""
+        self._asking = Asking(patience)
 
     async def close(self) -> None:
         """Close the connections to providers."""
-        if self._forward is not None:
-            await self._forward.close()
+        await self._asking.close()
 
     async def call(self, holder: Holder, ask: Ask) -> Answer:
         """Answer one call of an attempt; what the provider fails to do is an answer too, never an exception.
@@ -48,26 +43,16 @@ class Calls:
         model = self._upstreams.meant(wished.model, holder.model)
         if model is not None and model != wished.model:
             ask = msgspec.structs.replace(ask, body=wish.with_model(ask.body, model))
+            wished = msgspec.structs.replace(wished, model=model)
         tally = self._ledger.open(holder, ask, model)
-        target = await self._upstreams.find(model)
-        if isinstance(target, Refusal):
-            tally.status, tally.meter.error = target.status, target.message
+        routes = await self._upstreams.find(model, ask.dialect)
+        if isinstance(routes, Refusal):
+            tally.status, tally.meter.error = routes.status, routes.message
             await self._ledger.record(tally)
-            return target.answer
-        add_usage = ask.path == "/chat/completions" and wished.hides_usage
-        heard, added = await self._hear(target, ask, add_usage=add_usage)
-        return await self._answer(tally, heard, strip=added)
-
-    async def _hear(self, target: Target, ask: Ask, *, add_usage: bool) -> "tuple[Heard, bool]":
-        """What the target answers, and whether it was asked for a usage chunk that the agent does not expect."""
-        forward = await self._loaded()
-        if add_usage and target.base_url not in self._uncounted:
-            asking = msgspec.structs.replace(ask, body=wish.with_usage(ask.body))
-            heard = await forward.send(target, asking)
-            if heard.status not in (400, 422) or b"stream_options" not in heard.body:
-                return heard, True
-            self._uncounted.add(target.base_url)
-        return await forward.send(target, ask), False
+            return routes.answer(ask.dialect)
+        reached = await self._asking.ask(routes, ask, wished)
+        tally.route = reached.route
+        return await self._answer(tally, reached.heard, strip=reached.has_extra)
 
     async def _answer(self, tally: Tally, heard: "Heard", *, strip: bool) -> Answer:
         tally.status, tally.tries, tally.streamed = heard.status, heard.tries, heard.stream is not None
@@ -108,15 +93,6 @@ class Calls:
             if not (strip and mark is Mark.USAGE_ONLY):
                 kept.append(event)
         return b"".join(kept)
-
-    async def _loaded(self) -> "Forward":
-        if self._forward is None:
-            await asyncio.to_thread(importlib.import_module, "outlast.gateway.forward")
-        if self._forward is None:
-            from outlast.gateway.forward import Forward
-
-            self._forward = Forward(self._patience)
-        return self._forward
 
 
 def _with_verdict(heard: "Heard") -> tuple[Header, ...]:

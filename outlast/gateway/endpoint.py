@@ -1,4 +1,5 @@
-"""The OpenAI-compatible server that agents talk to: who asks, what for, and what becomes of it when either side goes.
+"""The server that agents talk to, in OpenAI's dialect or Anthropic's: who asks, what for, and what becomes of it when
+either side goes.
 
 It must never let a call through for an attempt that no longer holds its run.
 """
@@ -7,7 +8,6 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
 
-import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from outlast import telemetry
@@ -23,6 +23,7 @@ from outlast.gateway.answer import (
     Refusal,
 )
 from outlast.gateway.calls import Calls
+from outlast.gateway.dialect import SERVED, Dialect, models_body, spoken, token
 from outlast.gateway.grants import MAX_IN_FLIGHT, Grants, Holder
 from outlast.gateway.room import Full, Room
 from outlast.gateway.upstream import Upstreams
@@ -36,7 +37,6 @@ WAIT_S = 60.0
 """How long a call waits for memory that others hold."""
 BODY_S = 30.0
 """How long a request may take to arrive: its memory is set aside from its first byte on."""
-SERVED = frozenset({"/chat/completions", "/responses", "/embeddings"})
 
 _log = telemetry.get("gateway")
 
@@ -51,34 +51,36 @@ class Endpoint:
         self._memory = Room(MAX_BUFFERED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = _Reply(send)
+        path = scope["path"].removeprefix("/v1")
+        dialect = spoken(path, scope["headers"])
+        reply = _Reply(send, dialect)
         try:
-            await self._route(scope, receive, reply)
+            await self._route(path, scope, receive, reply)
         except _AgentLeft:
             pass
         except _Refused as refused:
-            await reply.send(refused.refusal.answer)
+            await reply.refuse(refused.refusal)
         except Full:
-            await reply.send(_BUSY.answer)
+            await reply.refuse(_BUSY)
         except Exception as error:
             _log.error("gateway failed", exc=error)
-            await reply.send(FAILED.answer)
+            await reply.refuse(FAILED)
 
-    async def _route(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
-        attempt_id = self._grants.attempt(_bearer(scope["headers"]))
+    async def _route(self, path: str, scope: Scope, receive: Receive, reply: "_Reply") -> None:
+        attempt_id = self._grants.attempt(token(scope["headers"]))
         if attempt_id is None:
-            return await reply.send(NO_TOKEN.answer)
+            return await reply.refuse(NO_TOKEN)
         holder = self._grants.holder(attempt_id)
         if holder is None:
-            return await reply.send(ATTEMPT_OVER.answer)
-        path = scope["path"].removeprefix("/v1")
+            return await reply.refuse(ATTEMPT_OVER)
         match scope["method"], path:
             case "GET", "/models":
-                await reply.send(_models(self._upstreams.aliases))
+                names = self._upstreams.names(reply.dialect)
+                await reply.send(Answer(200, (JSON,), models_body(reply.dialect, names)))
             case "POST", _ if path in SERVED:
                 await self._admit(holder, path, scope, receive, reply)
             case method, _:
-                await reply.send(_unknown(method, scope["path"]).answer)
+                await reply.refuse(_unknown(method, scope["path"]))
 
     async def _admit(
         self, holder: Holder, path: str, scope: Scope, receive: Receive, reply: "_Reply"
@@ -95,7 +97,7 @@ class Endpoint:
 
     async def _take(self, holder: Holder, ask: Ask, receive: Receive, reply: "_Reply") -> None:
         if holder.is_over:
-            return await reply.send(ATTEMPT_OVER.answer)
+            return await reply.refuse(ATTEMPT_OVER)
         call = asyncio.create_task(self._answer(holder, ask, reply))
         leaving = asyncio.create_task(_left(receive))
         holder.calls.add(call)
@@ -109,7 +111,7 @@ class Endpoint:
             call.cancel()
             leaving.cancel()
         if call.cancelled():
-            await reply.send(ATTEMPT_OVER.answer)
+            await reply.refuse(ATTEMPT_OVER)
         else:
             call.result()
 
@@ -117,7 +119,7 @@ class Endpoint:
         try:
             await reply.send(await self._calls.call(holder, ask))
         except BrokenOff as error:
-            await reply.send(Refusal(502, "provider_broke_off", str(error)).answer)
+            await reply.refuse(Refusal(502, "provider_broke_off", str(error)))
 
 
 def _abandon(call: asyncio.Task[None]) -> None:
@@ -131,9 +133,14 @@ def _abandon(call: asyncio.Task[None]) -> None:
 class _Reply:
     """The answer to one request; what is sent after it has begun is not sent, and leaves it broken off."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, dialect: Dialect) -> None:
+        self.dialect = dialect
         self._send = send
         self._begun = False
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Say no in the agent's dialect."""
+        await self.send(refusal.answer(self.dialect))
 
     async def send(self, answer: Answer) -> None:
         if self._begun:
@@ -164,13 +171,6 @@ class _Refused(Exception):
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
-
-
-def _bearer(headers: Iterable[Header]) -> str:
-    for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].decode("latin-1")
-    return ""
 
 
 def _declared(headers: Iterable[Header]) -> int:
@@ -232,8 +232,3 @@ _BUSY = Refusal(
 def _unknown(method: str, path: str) -> Refusal:
     served = ", ".join(f"/v1{known}" for known in sorted(SERVED | {"/models"}))
     return Refusal(404, "unknown_url", f"Unknown request URL: {method} {path}. The gateway serves {served}.")
-
-
-def _models(aliases: list[str]) -> Answer:
-    models = [{"id": alias, "object": "model", "created": 0, "owned_by": "outlast"} for alias in aliases]
-    return Answer(200, (JSON,), msgspec.json.encode({"object": "list", "data": models}))

@@ -113,34 +113,35 @@ class Forward:
         try:
             return await self._exchange(target, ask)
         except aiohttp.ClientConnectorCertificateError as error:
-            return _no_answer(502, "provider_unreachable", _why(error, target.place), NO_RETRY)
+            return _no_answer(ask, 502, "provider_unreachable", _why(error, target.place), NO_RETRY)
         except aiohttp.SocketTimeoutError as error:
-            return _no_answer(504, "provider_silent", _why(error, target.place), NO_RETRY)
+            return _no_answer(ask, 504, "provider_silent", _why(error, target.place), NO_RETRY)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return _no_answer(502, "provider_unreachable", _why(error, target.place))
+            return _no_answer(ask, 502, "provider_unreachable", _why(error, target.place))
 
     async def _exchange(self, target: Target, ask: Ask) -> Heard:
         response = await self._session.post(
-            URL(target.base_url + ask.path + (f"?{ask.query}" if ask.query else ""), encoded=True),
+            URL(target.url(ask.path, ask.query), encoded=True),
             data=io.BytesIO(ask.body),
             headers=_sent(target, ask),
             proxy=target.proxy,
             allow_redirects=False,
         )
         try:
-            return await self._hear(target, response)
+            return await self._hear(target, ask, response)
         except BaseException:
             response.close()
             raise
 
-    async def _hear(self, target: Target, response: aiohttp.ClientResponse) -> Heard:
+    async def _hear(self, target: Target, ask: Ask, response: aiohttp.ClientResponse) -> Heard:
         if 300 <= response.status < 400:
             response.close()
             where = response.headers.get("location", "nowhere")
             return _no_answer(
+                ask,
                 502,
                 "provider_redirects",
-                f"{target.place} redirects to {where}; set OPENAI_BASE_URL to that.",
+                f"{target.place} redirects to {where}; set {target.setting} to that.",
                 NO_RETRY,
             )
         headers = _passed(response)
@@ -150,7 +151,7 @@ class Forward:
         body = await _whole(response)
         if body is None:
             return _no_answer(
-                502, "answer_too_large", f"{target.place} sent more than {MAX_ANSWER} bytes.", NO_RETRY
+                ask, 502, "answer_too_large", f"{target.place} sent more than {MAX_ANSWER} bytes.", NO_RETRY
             )
         if response.status >= 400 and target.key:
             body = body.replace(target.key.encode(), b"***")
@@ -160,16 +161,15 @@ class Forward:
 
 
 def _sent(target: Target, ask: Ask) -> list[tuple[str, str]]:
+    own = {name.encode("latin-1") for name, _ in target.headers}
     headers = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in ask.headers
-        if name not in _NOT_SENT
+        if name not in _NOT_SENT and name not in own
     ]
     # What is counted has to be read, and nobody gains from compression on loopback.
     headers.append(("accept-encoding", "identity"))
-    if target.key:
-        headers.append(("authorization", f"Bearer {target.key}"))
-    return headers
+    return [*headers, *target.headers]
 
 
 def _passed(response: aiohttp.ClientResponse) -> tuple[Header, ...]:
@@ -188,10 +188,8 @@ async def _whole(response: aiohttp.ClientResponse) -> bytes | None:
     return bytes(body)
 
 
-def _no_answer(status: int, code: str, message: str, *headers: Header) -> Heard:
-    body = Refusal(status, code, message).answer.body
-    assert isinstance(body, bytes)
-    return Heard(status, (JSON, *headers), body, answered=False)
+def _no_answer(ask: Ask, status: int, code: str, message: str, *headers: Header) -> Heard:
+    return Heard(status, (JSON, *headers), Refusal(status, code, message).body(ask.dialect), answered=False)
 
 
 def _why(error: BaseException, place: str) -> str:

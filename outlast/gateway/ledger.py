@@ -7,7 +7,9 @@ from outlast.clock import Clock
 from outlast.engine import Engine
 from outlast.errors import Fenced, OutlastError, RunNotFound
 from outlast.gateway.answer import Ask
+from outlast.gateway.dialect import COUNT_TOKENS
 from outlast.gateway.grants import Grants, Holder
+from outlast.gateway.upstream import Route
 from outlast.gateway.usage import Meter
 from outlast.runs import Draft, EventKind, Usage
 
@@ -24,6 +26,10 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ms: int
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    """Of the input, what came from the provider's cache."""
+    cache_write_tokens: int | None = None
+    """Of the input, what was put into it."""
     tries: int = 1
     """How often the gateway asked the provider."""
     agent_retry: int = 0
@@ -40,6 +46,8 @@ class Tally:
         self.model = model
         self.started = started
         self.agent_retry = _number(ask.header(b"x-stainless-retry-count"))
+        self.route: Route | None = None
+        """Who answered, once somebody has."""
         self.meter = Meter()
         self.status = 0
         self.tries = 1
@@ -77,21 +85,24 @@ class Ledger:
     async def _write(self, tally: Tally) -> None:
         holder, tokens = tally.holder, tally.meter.tokens
         draft = Draft(EventKind.MODEL_CALL, msgspec.json.encode(self._event(tally)))
-        if tally.meter.error is not None:
+        if tally.meter.error is not None or tally.path == COUNT_TOKENS:
             await self._engine.append(holder.run_id, holder.attempt_id, [draft])
         else:
-            usage = Usage(1, tokens.input or 0, tokens.output or 0)
+            usage = Usage(1, tokens.input or 0, tokens.output or 0, 0, 1)
             await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft)
 
     def _event(self, tally: Tally) -> ModelCall:
+        tokens = tally.meter.tokens
         return ModelCall(
             model=tally.model,
             path=f"/v1{tally.path}",
             status=tally.status,
             streamed=tally.streamed,
             ms=round((self._clock.monotonic() - tally.started) * 1000),
-            input_tokens=tally.meter.tokens.input,
-            output_tokens=tally.meter.tokens.output,
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cache_read_tokens=tokens.cache_read or None,
+            cache_write_tokens=tokens.cache_write or None,
             tries=tally.tries,
             agent_retry=tally.agent_retry,
             error=tally.meter.error,

@@ -16,7 +16,14 @@ class Tokens(msgspec.Struct, frozen=True):
     """What the provider says a call took; None where it does not say."""
 
     input: int | None = None
+    """All of it, from a cache or not."""
     output: int | None = None
+    cache_read: int | None = None
+    """Of the input, what came from the provider's cache, which costs less."""
+    cache_write: int | None = None
+    """Of the input, what was put into it, which costs more."""
+    cache_write_1h: int | None = None
+    """Of that, what is kept for an hour, which costs more still."""
 
 
 class Mark(Enum):
@@ -29,11 +36,23 @@ class Mark(Enum):
     """Nothing a client waits for comes after it."""
 
 
-class _Usage(msgspec.Struct):
+class _Details(msgspec.Struct, frozen=True):
+    cached_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    """The words of three APIs for it: chat completions, responses, messages."""
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_creation: _Details | None = None
 
 
 class _Error(msgspec.Struct):
@@ -51,21 +70,26 @@ class _Event(msgspec.Struct):
     usage: _Usage | None = None
     response: _Whole | None = None
     error: _Error | str | None = None
-    message: str | None = None
+    message: str | _Whole | None = None
 
 
 _read_whole = msgspec.json.Decoder(_Whole).decode
 _read_event = msgspec.json.Decoder(_Event).decode
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "message_stop", "error"})
 
 
 class Meter:
     """Reads one answer, whole or event by event."""
 
     def __init__(self) -> None:
-        self.tokens = Tokens()
+        self._usage = _Usage()
         self.error: str | None = None
         """What the provider says went wrong."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """What has been said so far."""
+        return _counted(self._usage)
 
     def whole(self, body: bytes, *, failed: bool = False) -> None:
         """Read an answer that came in one piece; a failure always has words."""
@@ -78,14 +102,15 @@ class Meter:
 
     def event(self, event: bytes) -> Mark:
         """Read one event of a stream, as it stands on the wire."""
-        if b'"usage"' not in event and b'"error"' not in event:
+        if not any(word in event for word in _TELLING):
             return Mark.LAST if len(event) < 32 and _data(event) == b"[DONE]" else Mark.PLAIN
         try:
             read = _read_event(_data(event))
         except msgspec.MsgspecError:
             return Mark.PLAIN
-        self._take(read.response or _Whole(read.usage, read.error))
-        if read.type == "error" and read.message:
+        begun = read.message if isinstance(read.message, _Whole) else None
+        self._take(read.response or begun or _Whole(read.usage, read.error))
+        if read.type == "error" and isinstance(read.message, str):
             self.error = read.message[:MAX_REASON]
         if read.type in _ENDS:
             return Mark.LAST
@@ -93,16 +118,38 @@ class Meter:
 
     def _take(self, answer: _Whole) -> None:
         if answer.usage is not None:
-            self.tokens = _counted(answer.usage)
+            self._usage = _merged(self._usage, answer.usage)
         if answer.error is not None:
             self.error = _said(answer.error)
 
 
+_TELLING = (b'"usage"', b'"error"', b'"message_stop"')
+
+
+def _merged(old: _Usage, new: _Usage) -> _Usage:
+    """A stream tells of its tokens more than once, and not of all of them each time; the last word on each counts."""
+    fields = _Usage.__struct_fields__
+    said = {name: value for name in fields if (value := getattr(new, name)) is not None}
+    return msgspec.structs.replace(old, **said)
+
+
 def _counted(usage: _Usage) -> Tokens:
+    read, written = _sane(usage.cache_read_input_tokens), _sane(usage.cache_creation_input_tokens)
+    fresh = _sane(_either(usage.prompt_tokens, usage.input_tokens))
+    details = usage.prompt_tokens_details or usage.input_tokens_details
+    kept = usage.cache_creation
     return Tokens(
-        _sane(usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens),
-        _sane(usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens),
+        # Anthropic counts what has to do with its cache beside the input, OpenAI as a part of it.
+        None if fresh is None else fresh + (read or 0) + (written or 0),
+        _sane(_either(usage.completion_tokens, usage.output_tokens)),
+        _either(read, _sane(details.cached_tokens) if details else None),
+        written,
+        _sane(kept.ephemeral_1h_input_tokens) if kept else None,
     )
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return first if first is not None else second
 
 
 def _sane(tokens: int | None) -> int | None:

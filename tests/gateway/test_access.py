@@ -32,7 +32,8 @@ async def test_without_a_token_of_a_run_nothing_opens(agent: Agent, provider: Pr
     assert answer.json() == {
         "error": {
             "message": "This endpoint answers to the token of a running attempt only: use the OPENAI_API_KEY that "
-            "Outlast put in the agent's environment as the bearer key.",
+            "Outlast put in the agent's environment (ANTHROPIC_API_KEY is the same) as the bearer key, or as "
+            "x-api-key.",
             "type": "authentication_error",
             "param": None,
             "code": "no_run_token",

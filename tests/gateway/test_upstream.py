@@ -9,6 +9,7 @@ from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.errors import ConfigError, NoModelConfigured
 from outlast.gateway import Gateway
+from outlast.gateway.dialect import Dialect
 from outlast.gateway.upstream import Upstreams
 from tests import runs_factory
 from tests.gateway.conftest import ASK, Agent
@@ -123,7 +124,7 @@ async def test_the_operators_proxy_is_used_but_never_for_loopback(monkeypatch: p
     monkeypatch.setenv("http_proxy", PROXY)
 
     proxies = [
-        await Upstreams(Settings(openai_base_url=url), None).find("m")
+        await Upstreams(Settings(openai_base_url=url), None).find("m", Dialect.OPENAI)
         for url in (
             "https://a.example/v1",
             "https://inside.example/v1",
@@ -132,7 +133,12 @@ async def test_the_operators_proxy_is_used_but_never_for_loopback(monkeypatch: p
         )
     ]
 
-    assert [getattr(target, "proxy", "") for target in proxies] == [PROXY, None, None, None]
+    assert [route.target.proxy for routes in proxies if isinstance(routes, tuple) for route in routes] == [
+        PROXY,
+        None,
+        None,
+        None,
+    ]
 
 
 async def test_calls_go_through_the_proxy_with_its_password(

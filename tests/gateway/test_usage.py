@@ -27,7 +27,7 @@ async def test_every_dialect_is_counted(agent: Agent, provider: Provider, path: 
     async with agent.raw() as client:
         await client.post(path, json=body)
 
-    assert (await agent.head()).usage == Usage(1, 7, 3)
+    assert (await agent.head()).usage == Usage(1, 7, 3, unpriced_calls=1)
     (call,) = await agent.calls()
     assert call == {
         "model": "gpt-test",
@@ -48,7 +48,7 @@ async def test_calls_add_up_and_what_is_not_said_is_left_out(agent: Agent, provi
         await client.post("/chat/completions", json=ASK)
         await client.post("/embeddings", json={"model": "e", "input": "x"})
 
-    assert (await agent.head()).usage == Usage(3, 11 + 3, 5)
+    assert (await agent.head()).usage == Usage(3, 11 + 3, 5, unpriced_calls=3)
     assert [(call.get("input_tokens"), call.get("output_tokens")) for call in await agent.calls()] == [
         (11, 5),
         (None, None),
@@ -64,7 +64,7 @@ async def test_a_count_that_cannot_be_is_unknown(agent: Agent, provider: Provide
         answer = await client.post("/chat/completions", json=ASK)
 
     assert answer.status_code == 200
-    assert (await agent.head()).usage == Usage(1, 0, 3)
+    assert (await agent.head()).usage == Usage(1, 0, 3, unpriced_calls=1)
 
 
 async def test_a_call_is_recorded_before_its_last_byte_is_delivered(agent: Agent, provider: Provider) -> None:
