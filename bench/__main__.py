@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bursts, ceiling, latency, machine, ours, peer, reads, report, starts
+from bench import bursts, ceiling, gateway, latency, machine, ours, peer, reads, report, starts
 from bench.onpostgres import cluster, demand, growth, runs, submits, waits
 from bench.report import Row
 from bench.turns import FULL, QUICK, Scale
@@ -33,6 +33,7 @@ SCENARIOS: dict[str, Callable[[Scale, Path], list[Row]]] = {
     "lone": latency.lone,
     "beside": latency.beside_agents,
     "start": starts.measure,
+    "gateway": gateway.measure,
 }
 POSTGRES: dict[str, Callable[[Scale, Path], list[Row]]] = {
     "postgres-submit": submits.measure,
