@@ -9,6 +9,8 @@ from outlast.errors import InvalidBody, RunActive
 from outlast.journal import Fork
 from outlast.runs import (
     DEFAULT_QUEUE,
+    NO_BUDGET,
+    Budget,
     Caller,
     Isolation,
     JournalMode,
@@ -47,6 +49,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = DEFAULT_QUEUE
     webhook_url: str | None = None
     retry: Retry = Retry()
+    budget: Budget = NO_BUDGET
     idempotency: Idempotency | None = None
 
 
@@ -75,6 +78,7 @@ def born(run_id: str, caller: Caller, new: NewRun, now: int) -> Run:
         ready=start_at <= now,
         schedule_id=new.schedule_id,
         retry=new.retry,
+        budget=new.budget,
         webhook_url=new.webhook_url,
         metadata=_raw(request.metadata),
         idempotency_key=idempotency.key if idempotency else None,

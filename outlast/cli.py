@@ -21,6 +21,7 @@ _OF_RUNS = {
     "stream": "A run's events as they happen.",
     "list": "The runs, newest first.",
     "cancel": "End a run.",
+    "budget": "Change what a run may use.",
     "delete": "Remove a finished run and all that belongs to it.",
 }
 _OTHERS = {

@@ -50,6 +50,7 @@ from outlast.store.protocol import (
     Turn,
 )
 from outlast.transitions import (
+    Afford,
     Append,
     Cancel,
     Cause,
@@ -126,6 +127,10 @@ class Engine:
     async def cancel(self, caller: Caller, run_id: str) -> Run:
         """End a run that has not ended; `RunFinished` otherwise. Terminal at once, the agent is stopped after."""
         return (await self._store.apply(run_id, Cancel(), caller.tenant)).run
+
+    async def afford(self, caller: Caller, run_id: str, change: Afford) -> Run:
+        """Set what the run may use; one that waits goes on if some is left. `RunFinished` if it ended."""
+        return (await self._store.apply(run_id, change, caller.tenant)).run
 
     async def delete(self, caller: Caller, run_id: str) -> None:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""

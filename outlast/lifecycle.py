@@ -29,7 +29,9 @@ from outlast.runs import (
     RunState,
 )
 from outlast.transitions import (
+    BUDGET,
     Admit,
+    Afford,
     Append,
     Cancel,
     Cause,
@@ -93,6 +95,8 @@ def _refusal(run: Run, command: Command) -> Refused:
     if run.finished_at is not None and isinstance(command, Cancel):
         when = iso(run.finished_at)
         return RunFinished(f"Run {run.id} {run.status} at {when}; a finished run cannot be cancelled.")
+    if run.finished_at is not None and isinstance(command, Afford):
+        return RunFinished(f"Run {run.id} has ended; what it may use no longer matters.")
     return Refused(f"Run {run.id} is {run.state}; {type(command).__name__.lower()} has no meaning there.")
 
 
@@ -192,13 +196,31 @@ def _hand_back(run: Run, command: Command, now: int) -> Transition:
 
 def _wait(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, Wait)
+    if command.kind == BUDGET and run.budget.is_left(run.usage):
+        why = RunError("budget_raised", "The run was given more while it was about to wait for it.")
+        return _requeue(run, AttemptEnd.WAITING, now, now, why)
     waiting = msgspec.structs.replace(run, waiting_kind=command.kind, waiting=command.detail, unproven=0)
     return _release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason=f"waiting_{command.kind}")
 
 
+def _afford(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, Afford)
+    budget = command.change(run.budget)
+    changed = msgspec.structs.replace(run, budget=budget)
+    drafts = [Draft(EventKind.BUDGET, _encode(budget.allowed))]
+    if run.waiting_kind == BUDGET and budget.is_left(run.usage):
+        changed = _woken(changed)
+        drafts.append(_status(changed))
+    return _move(changed, now, drafts)
+
+
 def _wake(run: Run, command: Command, now: int) -> Transition:
-    woken = msgspec.structs.replace(run, state=QUEUED, ready=True, waiting_kind=None, waiting=None)
+    woken = _woken(run)
     return _move(woken, now, [_status(woken)])
+
+
+def _woken(run: Run) -> Run:
+    return msgspec.structs.replace(run, state=QUEUED, ready=True, waiting_kind=None, waiting=None)
 
 
 def _due(run: Run, command: Command, now: int) -> Transition:
@@ -396,8 +418,12 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule("running", Lose, "queued failed", _lose, "the attempt's process, host or worker died"),
     _rule("running", HandBack, "queued failed", _hand_back, "the worker shuts down and gives the run back"),
-    _rule("running", Wait, "waiting", _wait, "the run needs a person, a budget or a decision"),
+    _rule("running", Wait, "waiting queued", _wait, "the run needs a person, a budget or a decision"),
     _rule("waiting", Wake, "queued", _wake, "what it waited for is there"),
+    *(
+        _rule(state, Afford, targets, _afford, "the client changes what the run may use")
+        for state, targets in (("queued", "queued"), ("running", "running"), ("waiting", "waiting queued"))
+    ),
     _rule("queued running waiting", Cancel, "cancelled", _cancel, "the client cancels"),
     _rule(
         "succeeded failed cancelled",

@@ -119,6 +119,38 @@ class Spent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     unpriced_calls: int = 0
 
 
+class Budget(msgspec.Struct, frozen=True, gc=False):
+    """What a run may use before it waits for more; null is no limit."""
+
+    max_cost_nano_usd: int | None = None
+    """In billionths of a dollar."""
+    max_tokens: int | None = None
+    """Input and output together."""
+
+    def is_left(self, used: Usage) -> bool:
+        """Whether there is anything to go on with."""
+        costs_too_much = self.max_cost_nano_usd is not None and used.cost_nano_usd >= self.max_cost_nano_usd
+        return not costs_too_much and (
+            self.max_tokens is None or used.input_tokens + used.output_tokens < self.max_tokens
+        )
+
+    @property
+    def allowed(self) -> "Allowed":
+        """As the wire tells it."""
+        usd = None if self.max_cost_nano_usd is None else self.max_cost_nano_usd / 1e9
+        return Allowed(usd, self.max_tokens)
+
+
+NO_BUDGET = Budget()
+
+
+class Allowed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A run's budget in its status and events; what is left out has no limit."""
+
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+
+
 class RunError(msgspec.Struct, frozen=True, gc=False):
     """Why a run failed: a stable code for programs, a sentence for people."""
 
@@ -206,6 +238,7 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     waiting: msgspec.Raw | None = None
     progress: Progress = Progress()
     usage: Usage = Usage()
+    budget: Budget = NO_BUDGET
     error: RunError | None = None
     retry: Retry = Retry()
     webhook_url: str | None = None
@@ -280,6 +313,7 @@ class EventKind(StrEnum):
     PROGRESS = "progress"
     LOG = "log"
     MODEL_CALL = "model_call"
+    BUDGET = "budget"
     COMPLETE = "complete"
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from outlast.journal import Entry, KeptCall
-from outlast.runs import Attempt, Body, Draft, Event, Notice, Progress, Run, RunError, Usage
+from outlast.runs import Attempt, Body, Budget, Draft, Event, Notice, Progress, Run, RunError, Usage
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +63,10 @@ class HandBack(OfAttempt, frozen=True):
     pass
 
 
+BUDGET = "budget"
+"""What a run waits for that has used up what it may use."""
+
+
 class Wait(OfAttempt, frozen=True):
     kind: str
     detail: msgspec.Raw
@@ -90,6 +94,20 @@ class Enrol(msgspec.Struct, frozen=True, gc=False):
     blocked_by: str | None = None
 
 
+class Afford(msgspec.Struct, frozen=True, gc=False):
+    """The run may use so much from now on; what is not set stays as it is."""
+
+    max_cost_nano_usd: int | msgspec.UnsetType | None = msgspec.UNSET
+    max_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+
+    def change(self, budget: Budget) -> Budget:
+        """What that makes of the budget there was."""
+        return Budget(
+            budget.max_cost_nano_usd if self.max_cost_nano_usd is msgspec.UNSET else self.max_cost_nano_usd,
+            budget.max_tokens if self.max_tokens is msgspec.UNSET else self.max_tokens,
+        )
+
+
 class Cancel(msgspec.Struct, frozen=True, gc=False):
     pass
 
@@ -99,7 +117,20 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
 
 Command = (
-    Claim | Append | Succeed | Fail | Lose | HandBack | Wait | Wake | Due | Admit | Enrol | Cancel | Delete
+    Claim
+    | Append
+    | Succeed
+    | Fail
+    | Lose
+    | HandBack
+    | Wait
+    | Wake
+    | Due
+    | Admit
+    | Enrol
+    | Afford
+    | Cancel
+    | Delete
 )
 
 

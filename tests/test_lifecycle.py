@@ -24,7 +24,9 @@ from outlast.runs import (
     Usage,
 )
 from outlast.transitions import (
+    BUDGET,
     Admit,
+    Afford,
     Append,
     Cancel,
     Cause,
@@ -47,6 +49,7 @@ T0 = 1_800_000_000_000
 TIMEOUT_S = 100
 ATTEMPTS = 3
 LOG = Draft(EventKind.LOG, b"{}")
+MORE = Afford(max_tokens=100)
 NO = RunError("agent_error", "It broke.")
 RESULT = Body(1, b"1")
 FINAL = {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
@@ -90,6 +93,13 @@ LAST_CHANCE = msgspec.structs.replace(
     after(CLAIM), lost=MAX_LOST - 1, unproven=MAX_UNPROVEN, failures=ATTEMPTS - 1
 )
 """A running run of which one more loss, hand-back or failure is the last."""
+OVERDRAWN = after(
+    CLAIM,
+    Append("att_1", (LOG,), usage=Usage(1, 1, 1)),
+    Afford(max_tokens=1),
+    Wait("att_1", BUDGET, msgspec.Raw(b"{}")),
+)
+"""A run that waits for its budget."""
 
 
 def commands(attempt_id: str) -> list[Command]:
@@ -103,10 +113,12 @@ def commands(attempt_id: str) -> list[Command]:
         *(Lose(attempt_id, cause, T0) for cause in Cause),
         HandBack(attempt_id),
         Wait(attempt_id, "input", msgspec.Raw(b"{}")),
+        Wait(attempt_id, BUDGET, msgspec.Raw(b"{}")),
         Wake(),
         Due(),
         Admit(),
         Enrol("session"),
+        MORE,
         Cancel(),
         Delete(),
     ]
@@ -139,6 +151,7 @@ def test_each_command_has_a_meaning_in_these_states_only() -> None:
         "Due": ["queued"],
         "Admit": ["queued"],
         "Enrol": ["queued", "running", "waiting"],
+        "Afford": ["queued", "running", "waiting"],
         "Cancel": ["queued", "running", "waiting"],
         "Delete": ["cancelled", "failed", "succeeded"],
     }
@@ -160,7 +173,7 @@ def test_a_command_does_what_the_table_says_or_is_refused(run: Run, command: Com
 def test_every_target_in_the_table_is_reached() -> None:
     reached = {
         (run.state, type(command), decide(run, command, T0).run.state)
-        for run, command in [*pairs(), *product([LAST_CHANCE], commands("att_1"))]
+        for run, command in [*pairs(), *product([LAST_CHANCE, OVERDRAWN], commands("att_1"))]
         if any(r.command is type(command) and run.state in r.sources for r in RULES)
         and not (isinstance(command, OfAttempt) and run.attempt_id is None)
     }
@@ -368,6 +381,18 @@ class Histories(RuleBasedStateMachine):
     def wake(self) -> None:
         self._do(Wake(), "queued" if self.state == "waiting" else None)
 
+    @rule(waits=st.booleans(), enough=st.booleans())
+    def afford(self, waits: bool, enough: bool) -> None:
+        if waits and self.holder is not None:
+            spent = Append(self.holder, (LOG,), usage=Usage(1, 1, 1))
+            self._do(spent, "running")
+            self._do(Afford(max_tokens=1), "running")
+            self._release(self._do(Wait(self.holder, BUDGET, msgspec.Raw(b"{}")), "waiting"), self.now)
+            self.unproven = 0
+        goes_on = self.run.waiting_kind == BUDGET and enough
+        state = None if self.state in FINAL else "queued" if goes_on else self.state
+        self._do(Afford(max_tokens=10**9 if enough else 1), state)
+
     @rule()
     def due(self) -> None:
         self._do(Due(), "queued" if self.state == "queued" else None)
@@ -434,3 +459,29 @@ def test_runs_that_failed_together_do_not_all_come_back_together() -> None:
     assert len(pauses) > 50
     assert 1600 <= min(pauses) < 1700
     assert 2300 < max(pauses) <= 2400
+
+
+def test_a_run_that_waits_for_its_budget_goes_on_when_some_of_it_is_left() -> None:
+    spent = after(CLAIM, Append("att_1", (LOG,), usage=Usage(1, 60, 40, 500)), MORE)
+    waiting = after(Wait("att_1", BUDGET, msgspec.Raw(b"{}")), run=spent)
+
+    assert (waiting.state, waiting.waiting_kind) == (RunState.WAITING, BUDGET)
+    for too_little in (Afford(), Afford(max_cost_nano_usd=500, max_tokens=None), Afford(501)):
+        assert after(too_little, run=waiting).state is RunState.WAITING
+    for enough in (Afford(max_tokens=101), Afford(501, None), Afford(None, None)):
+        woken = after(enough, run=waiting)
+        assert (woken.state, woken.ready, woken.waiting_kind) == (RunState.QUEUED, True, None)
+        assert woken.budget == enough.change(waiting.budget)
+
+
+def test_a_run_that_was_given_more_just_now_does_not_wait_for_it() -> None:
+    spent = after(CLAIM, Append("att_1", (LOG,), usage=Usage(1, 60, 40)), Afford(max_tokens=101))
+
+    assert after(Wait("att_1", BUDGET, msgspec.Raw(b"{}")), run=spent).state is RunState.QUEUED
+    assert after(Wait("att_1", "input", msgspec.Raw(b"{}")), run=spent).state is RunState.WAITING
+
+
+def test_more_budget_does_not_answer_a_question() -> None:
+    asked = after(CLAIM, Wait("att_1", "input", msgspec.Raw(b"{}")), MORE)
+
+    assert (asked.state, asked.waiting_kind) == (RunState.WAITING, "input")

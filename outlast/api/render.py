@@ -20,7 +20,7 @@ from outlast.api.schemas import (
     WorkerView,
 )
 from outlast.clock import iso
-from outlast.runs import DEFAULT_QUEUE, Progress, Run, RunState
+from outlast.runs import DEFAULT_QUEUE, NO_BUDGET, Progress, Run, RunState
 from outlast.schedules import Schedule
 from outlast.store.protocol import Listing, ScheduleListing, SessionListing, SessionSeen
 from outlast.workers import WorkerSeen
@@ -81,6 +81,7 @@ def _view(run: Run) -> StatusView:
         error_code=run.error.code if run.error else None,
         retry_after=None if final else RETRY_AFTER_S,
         usage=run.usage.spent,
+        budget=None if run.budget == NO_BUDGET else run.budget.allowed,
         waiting=_waiting(run),
         metadata=run.metadata,
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from outlast.api import (
     batch_routes,
+    budget_routes,
     outcome_routes,
     run_routes,
     schedule_routes,
@@ -52,6 +53,7 @@ ROUTES = (
     Route(f"{RUNS}/{{job_id}}/result/raw", {"GET": outcome_routes.raw_result}),
     Route(f"{RUNS}/{{job_id}}/stream", {"GET": outcome_routes.stream}),
     Route(f"{RUNS}/{{job_id}}/cancel", {"POST": run_routes.cancel}),
+    Route(f"{RUNS}/{{job_id}}/budget", {"POST": budget_routes.change}),
     Route(SCHEDULES, {"POST": schedule_routes.create, "GET": schedule_routes.list_schedules}),
     Route(
         f"{SCHEDULES}/{{schedule_id}}",

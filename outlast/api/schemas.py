@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from outlast.births import MAX_AHEAD_S
-from outlast.runs import JsonObject, RunStatus, Spent
+from outlast.runs import Allowed, JsonObject, RunStatus, Spent
 from outlast.schedules import Missed
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -18,6 +18,8 @@ MAX_RETRY_ATTEMPTS = 10
 MAX_BACKOFF_S = 3600
 MAX_PRIORITY_S = 7 * 86_400
 MAX_RUNNING = 1_000_000
+MAX_COST_USD = 1_000_000
+MAX_TOKENS = 10**12
 
 
 class RetryBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -49,6 +51,13 @@ class SubmitBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     retry: RetryBody | None = None
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     delay: Annotated[float, msgspec.Meta(ge=0, le=MAX_AHEAD_S)] | None = None
+    max_cost_usd: Annotated[float, msgspec.Meta(gt=0, le=MAX_COST_USD)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)] | None = None
+
+
+def nano_usd(usd: float | None) -> int | None:
+    """Dollars as the engine counts them; too little to be counted is the least that can be."""
+    return None if usd is None else max(1, round(usd * 1e9))
 
 
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +160,7 @@ class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     error_code: str | None = None
     retry_after: int | None = None
     usage: Spent | None = None
+    budget: Allowed | None = None
     waiting: msgspec.Raw | None = None
     metadata: msgspec.Raw | None = None
 

@@ -9,7 +9,7 @@ import re
 import msgspec
 
 from outlast.api import reading
-from outlast.api.schemas import RetryBody, SubmitBody
+from outlast.api.schemas import RetryBody, SubmitBody, nano_usd
 from outlast.births import Idempotency, NewRun, body_hash
 from outlast.config import Settings
 from outlast.errors import (
@@ -21,7 +21,7 @@ from outlast.errors import (
     quoted,
 )
 from outlast.runners.protocol import Prepared, Submission
-from outlast.runs import DEFAULT_QUEUE, JsonObject, Retry
+from outlast.runs import DEFAULT_QUEUE, Budget, JsonObject, Retry
 
 MAX_DEPTH = 64
 """Levels of nesting in `config` and `metadata`: they are read again where less of the stack is left."""
@@ -93,6 +93,7 @@ def new_run(order: Order, prepared: Prepared) -> NewRun:
         queue=body.queue or DEFAULT_QUEUE,
         webhook_url=body.webhook_url,
         retry=_NO_RETRY if body.retry is None else Retry(body.retry.max_attempts, body.retry.backoff_s),
+        budget=Budget(nano_usd(body.max_cost_usd), body.max_tokens),
         idempotency=order.idempotency,
     )
 

@@ -9,6 +9,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from outlast.client import calls, connection, schedule_calls
+from outlast.client.calls import Limits
 from outlast.client.errors import AnsweredError, ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
 from outlast.client.models import (
     Accepted,
@@ -156,6 +157,10 @@ class AsyncClient:
             if run is None or run.status != "cancelled":
                 raise
             return calls.cancelled(run)  # the first try got through and its answer was lost
+
+    async def change_budget(self, run_id: str, **limits: Unpack[Limits]) -> Run:
+        """Set what the run may use from now on (None: no limit); one that waits for that goes on if it is more."""
+        return await self._send(calls.change_budget(run_id, limits))
 
     async def delete(self, run_id: str) -> None:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""

@@ -58,6 +58,17 @@ class Options(TypedDict, total=False):
     """Not before this time, with its zone."""
     delay: float | None
     """Not before so many seconds from now."""
+    max_cost_usd: float | None
+    """What its model calls may cost before it waits for more."""
+    max_tokens: int | None
+    """The same for tokens, sent and received together."""
+
+
+class Limits(TypedDict, total=False):
+    """What a run may use; None is no limit."""
+
+    max_cost_usd: float | None
+    max_tokens: int | None
 
 
 class Task(Options):
@@ -137,6 +148,12 @@ def with_result(answer: Result, raw: bytes) -> Result:
 
 def cancel(run_id: str) -> Call[Cancelled]:
     return Call("POST", _path(run_id, "/cancel"), reads(Cancelled))
+
+
+def change_budget(run_id: str, limits: Limits) -> Call[Run]:
+    """Setting a limit twice is the same as once, so it may be tried again."""
+    content, headers = msgspec.json.encode(limits), {"Content-Type": "application/json"}
+    return Call("POST", _path(run_id, "/budget"), reads(Run), headers=headers, content=content)
 
 
 def delete(run_id: str) -> Call[None]:

@@ -50,6 +50,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that `cost_usd` lacks."""
 
 
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may use before it waits for more; null is no limit."""
+
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+
+
 class Run(Answer, frozen=True, kw_only=True):
     """Where a run is."""
 
@@ -75,6 +82,7 @@ class Run(Answer, frozen=True, kw_only=True):
     runner: str | None = None
     metadata: dict[str, object] | None = None
     usage: Usage | None = None
+    budget: Budget | None = None
     waiting: dict[str, object] | None = None
     """What a run that holds nothing waits for: a person, a budget, a tool decision."""
 

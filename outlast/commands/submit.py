@@ -74,6 +74,15 @@ def _file_text(_ctx: click.Context, _param: click.Parameter, path: str | None) -
 @click.option("--run-at", metavar="TIME", help="Start it not before this time: 2026-12-24T18:00:00+01:00.")
 @click.option("--queue", metavar="NAME", help="Only workers that serve this queue take it.")
 @click.option("--priority", type=int, metavar="SECONDS", help="A head start in the queue.")
+@click.option(
+    "--max-cost-usd",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="USD",
+    help="What its model calls may cost before it waits for more.",
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="The same for tokens, sent and received."
+)
 @click.option("--session-id", metavar="ID", help="Groups runs that belong together.")
 @click.option("--webhook-url", metavar="URL", help="Called when the run has ended.")
 @click.option(
@@ -119,6 +128,8 @@ def command(
     run_at: str | None,
     queue: str | None,
     priority: int | None,
+    max_cost_usd: float | None,
+    max_tokens: int | None,
     session_id: str | None,
     webhook_url: str | None,
     idempotency_key: str | None,
@@ -150,6 +161,8 @@ def command(
         run_at=run_at,
         queue=queue,
         priority=priority,
+        max_cost_usd=max_cost_usd,
+        max_tokens=max_tokens,
         session_id=session_id,
         webhook_url=webhook_url,
         idempotency_key=idempotency_key,

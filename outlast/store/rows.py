@@ -4,7 +4,19 @@ from typing import Protocol
 
 import msgspec
 
-from outlast.runs import Body, Isolation, JournalMode, Progress, Retry, Run, RunError, RunState, Usage
+from outlast.runs import (
+    NO_BUDGET,
+    Body,
+    Budget,
+    Isolation,
+    JournalMode,
+    Progress,
+    Retry,
+    Run,
+    RunError,
+    RunState,
+    Usage,
+)
 from outlast.store.queries import Row
 
 _KINDS = {kind.value: kind for kind in Isolation}
@@ -86,6 +98,8 @@ def moving(run: Run) -> Row:
         None if run.progress == _NO_PROGRESS else _encode(run.progress),
         _bytes(run.waiting),
         run.lanes,
+        run.budget.max_cost_nano_usd,
+        run.budget.max_tokens,
     )
 
 
@@ -181,6 +195,7 @@ def read(row: Cells) -> Run:
         progress=_NO_PROGRESS if row[50] is None else _decode_progress(row[50]),
         waiting=None if row[51] is None else msgspec.Raw(row[51]),
         lanes=row[52],
+        budget=NO_BUDGET if row[53] is None and row[54] is None else Budget(row[53], row[54]),
     )
 
 
@@ -192,7 +207,7 @@ FIXED_COLUMNS = """id, tenant, runner, framework, kind, created_at, timeout_s, s
 MOVING_COLUMNS = """state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at,
     worker_id, lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
     model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, error_message,
-    result_size, progress, waiting, lanes"""
+    result_size, progress, waiting, lanes, max_cost_nano_usd, max_tokens"""
 """The order of `moving`."""
 
 HEAD_COLUMNS = f"{FIXED_COLUMNS}, {MOVING_COLUMNS}"

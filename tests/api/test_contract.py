@@ -13,9 +13,10 @@ import pytest
 import outlast.api
 from outlast.api import schemas
 from outlast.api.body import Limits
+from outlast.api.budget_routes import BudgetBody
 from outlast.api.contract import Parameter, PathItem, contract
 from outlast.api.routes import ROUTES
-from outlast.runs import EventKind, RunStatus, Spent
+from outlast.runs import Allowed, EventKind, RunStatus, Spent
 from tests.api import documented
 from tests.api.conftest import Serve, Served
 from tests.api.driver import Driver
@@ -29,6 +30,8 @@ SOURCE = Path(outlast.api.__file__).parent
 WRITTEN: dict[str, type[msgspec.Struct]] = {
     "Submit": schemas.SubmitBody,
     "Retry": schemas.RetryBody,
+    "BudgetBody": BudgetBody,
+    "Budget": Allowed,
     "Batch": schemas.BatchBody,
     "ScheduleBody": schemas.ScheduleBody,
     "SchedulePatch": schemas.SchedulePatch,
@@ -203,6 +206,13 @@ PROVOKED: Answers = {
     ("cancelRun", "200"): _simple("POST", f"{URL}/{{id}}/cancel"),
     ("cancelRun", "400"): _simple("POST", f"{URL}/{{id}}/cancel", ended=True),
     ("cancelRun", "404"): _simple("POST", f"{URL}/run_x/cancel"),
+    ("changeBudget", "200"): _simple("POST", f"{URL}/{{id}}/budget", json={"max_tokens": 1}),
+    ("changeBudget", "400"): _simple("POST", f"{URL}/{{id}}/budget", ended=True, json={"max_tokens": 1}),
+    ("changeBudget", "404"): _simple("POST", f"{URL}/run_x/budget", json={"max_tokens": 1}),
+    ("changeBudget", "408"): partial(_slow, path=f"{URL}/run_x/budget"),
+    ("changeBudget", "413"): _simple("POST", f"{URL}/{{id}}/budget", content=b"x" * 1001, headers=JSON),
+    ("changeBudget", "415"): _simple("POST", f"{URL}/{{id}}/budget", content=b"{}"),
+    ("changeBudget", "422"): _simple("POST", f"{URL}/{{id}}/budget", json={"max_tokens": 0}),
     ("getResult", "200"): _simple("GET", f"{URL}/{{id}}/result", ended=True),
     ("getResult", "400"): _simple("GET", f"{URL}/{{id}}/result"),
     ("getResult", "404"): _simple("GET", f"{URL}/run_x/result"),

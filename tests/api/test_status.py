@@ -103,12 +103,12 @@ async def test_a_waiting_run_is_running_and_says_what_it_waits_for(
 ) -> None:
     job_id = await served.submit()
     run, attempt_id = await driver.claim()
-    await engine.suspend(run.id, attempt_id, "budget", msgspec.Raw(b'{"limit": 5}'))
+    await engine.suspend(run.id, attempt_id, "input", msgspec.Raw(b'{"question": "?"}'))
 
     status = (await served.http.get(f"{URL}/{job_id}")).json()
 
     assert status["status"] == "running"
-    assert status["waiting"] == {"kind": "budget", "limit": 5}
+    assert status["waiting"] == {"kind": "input", "question": "?"}
 
 
 async def test_wait_is_answered_when_the_run_ends(served: Served, driver: Driver) -> None:

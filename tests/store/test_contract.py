@@ -11,6 +11,7 @@ from outlast.clock import FakeClock
 from outlast.engine import Engine
 from outlast.errors import Fenced, IdempotencyConflict, RunActive, RunFinished, RunNotFound, RunNotSucceeded
 from outlast.runs import (
+    Budget,
     Caller,
     Draft,
     EventKind,
@@ -23,7 +24,7 @@ from outlast.runs import (
     Usage,
 )
 from outlast.store.protocol import INLINE_MAX, RECEIVER_SHARE, Offer, Page, RunFilter, Store
-from outlast.transitions import Cause
+from outlast.transitions import Afford, Cause
 from outlast.workers import WorkerCard
 from tests.runs_factory import ME, WORKER, claim, new_run, running, submit
 
@@ -431,6 +432,21 @@ async def test_a_waiting_run_is_shown_as_running_and_woken(engine: Engine) -> No
     assert (waiting.state, waiting.status, waiting.attempt_id) == (RunState.WAITING, RunStatus.RUNNING, None)
     assert (await engine.list_runs(ME, RunFilter(status=RunStatus.RUNNING), Page())).runs == (waiting,)
     assert (await engine.wake(run.id)).state is RunState.QUEUED
+
+
+async def test_a_run_waits_for_its_budget_until_it_is_given_more(engine: Engine) -> None:
+    new = msgspec.structs.replace(new_run(), budget=Budget(max_cost_nano_usd=2**62, max_tokens=30))
+    run, attempt_id = await running(engine, new)
+    await engine.record_call(run.id, attempt_id, Usage(1, 10, 20), Draft(EventKind.MODEL_CALL, b"{}"))
+    waiting = await engine.suspend(run.id, attempt_id, "budget", msgspec.Raw(b"{}"))
+
+    assert (waiting.state, waiting.budget) == (RunState.WAITING, Budget(2**62, 30))
+    assert (await engine.afford(ME, run.id, Afford(max_tokens=29))).state is RunState.WAITING
+    assert (await engine.afford(ME, run.id, Afford(None, 31))).state is RunState.QUEUED
+    ((again, _),) = [(c.run, c) for c in await claim(engine)]
+    assert (again.id, again.budget) == (run.id, Budget(max_tokens=31))
+    with pytest.raises(RunNotFound):
+        await engine.afford(Caller("another"), run.id, Afford())
 
 
 async def test_a_finished_run_owes_its_webhook_until_it_is_settled(engine: Engine, clock: FakeClock) -> None:

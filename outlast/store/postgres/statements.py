@@ -20,7 +20,7 @@ Column = Sequence[Value] | None
 _TYPES = {
     "bigint": """created_at timeout_s priority_s retry_max_attempts order_at due_at seq generation attempt attempt_at
         lost unproven failures executed_ms started_at finished_at model_calls input_tokens output_tokens
-        cost_nano_usd unpriced_calls result_size""",
+        cost_nano_usd unpriced_calls max_cost_nano_usd max_tokens result_size""",
     "bytea": "idempotency_hash metadata error_message progress waiting",
     "boolean": "ready solo",
     "float8": "retry_backoff_s",

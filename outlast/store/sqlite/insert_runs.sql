@@ -5,7 +5,7 @@ INSERT INTO runs (
     state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
     lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
     model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, error_message,
-    result_size, progress, waiting, lanes,
+    result_size, progress, waiting, lanes, max_cost_nano_usd, max_tokens,
     request, request_hash, result, result_hash
 )
 VALUES :rows

@@ -3,7 +3,7 @@ WITH new (
     id, state, order_at, due_at, ready, blocked_by, seq, generation, attempt_id, attempt, attempt_at, worker_id,
     lost, unproven, failures, solo, executed_ms, started_at, finished_at, waiting_kind,
     model_calls, input_tokens, output_tokens, cost_nano_usd, unpriced_calls, error_code, error_message,
-    result_size, progress, waiting, lanes,
+    result_size, progress, waiting, lanes, max_cost_nano_usd, max_tokens,
     result, result_hash
 ) AS (VALUES :rows)
 UPDATE runs
@@ -37,6 +37,8 @@ SET state = new.state,
     progress = new.progress,
     waiting = new.waiting,
     lanes = new.lanes,
+    max_cost_nano_usd = new.max_cost_nano_usd,
+    max_tokens = new.max_tokens,
     result = coalesce(new.result, runs.result),
     result_hash = coalesce(new.result_hash, runs.result_hash)
 FROM new

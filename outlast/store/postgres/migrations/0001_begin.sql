@@ -71,6 +71,8 @@ CREATE TABLE outlast.runs (
     output_tokens       bigint  NOT NULL,
     cost_nano_usd       bigint  NOT NULL,
     unpriced_calls      bigint  NOT NULL,
+    max_cost_nano_usd   bigint  CHECK (max_cost_nano_usd > 0),
+    max_tokens          bigint  CHECK (max_tokens > 0),
     error_code          text    CHECK ((error_code IS NOT NULL) = (state = 'failed')),
     error_message       bytea,
     result_size         bigint  CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),

@@ -62,6 +62,8 @@ CREATE TABLE runs (
     output_tokens       INTEGER NOT NULL,
     cost_nano_usd       INTEGER NOT NULL,
     unpriced_calls      INTEGER NOT NULL,
+    max_cost_nano_usd   INTEGER CHECK (max_cost_nano_usd > 0),
+    max_tokens          INTEGER CHECK (max_tokens > 0),
     error_code          TEXT CHECK ((error_code IS NOT NULL) = (state = 'failed')),
     error_message       BLOB,
     result_size         INTEGER CHECK ((result_size IS NOT NULL) = (state = 'succeeded')),
