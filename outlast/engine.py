@@ -100,12 +100,13 @@ class Engine:
             raise conflict(run)
         return run
 
-    async def submit(self, caller: Caller, new: NewRun) -> Submitted:
+    async def submit(self, caller: Caller, new: NewRun, run_id: str | None = None) -> Submitted:
         """Accept a run. When this returns, the run is on disk.
 
         With an idempotency key that is taken: the existing run if the body is the same, else `IdempotencyConflict`.
+        `run_id` is for whoever had to know its id before.
         """
-        run = born(self._ids.new("run"), caller, new, self._clock.now())
+        run = born(run_id or self._ids.new("run"), caller, new, self._clock.now())
         request = await self.bodies.keep(caller.tenant, msgspec.json.encode(new.request))
         return await self._store.submit(Submit(run, request))
 

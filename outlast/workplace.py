@@ -6,7 +6,7 @@ It runs beside a server as its companion, or as `outlast worker` on a machine of
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from outlast.config import Settings
 from outlast.draining import AT_ONCE, signals_drain
 from outlast.engine import Engine
 from outlast.gateway import Gateway
-from outlast.runners.registry import Registry
+from outlast.runners.protocol import Runner, Terminal
+from outlast.runners.registry import BUILT_IN
 from outlast.store.lanes import Limits
 from outlast.store.protocol import Store
 from outlast.worker.loop import Worker
@@ -32,13 +33,26 @@ Beside = Callable[[], Coroutine[None, None, None]]
 class Workplace:
     """Start and stop it on one event loop, once."""
 
-    def __init__(self, settings: Settings, store: Store, instance: str = "") -> None:
-        """`instance` is the name by which its server, if it has one, knows this worker."""
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        instance: str = "",
+        *,
+        runners: Sequence[Runner] = BUILT_IN,
+        terminal: Terminal | None = None,
+    ) -> None:
+        """`instance` is the name by which its server, if it has one, knows this worker.
+
+        `terminal` is what programs of `outlast exec` read and write.
+        """
         self._instance = instance
+        self._runners = runners
+        self._terminal = terminal
         self._settings = localmodel.with_model(settings)
         self._clock = SystemClock()
         self._store = store
-        self._engine = Engine(store, self._clock, Limits.of(self._settings))
+        self.engine = Engine(store, self._clock, Limits.of(self._settings))
         self._parts = AsyncExitStack()
         self._worker: Worker | None = None
 
@@ -50,7 +64,7 @@ class Workplace:
             parts.push_async_callback(self._store.close)
             local = localmodel.LocalModel()
             parts.push_async_callback(local.stop)
-            gateway = Gateway(self._engine, self._settings, self._clock, local_model=local.start)
+            gateway = Gateway(self.engine, self._settings, self._clock, local_model=local.start)
             await gateway.start()
             parts.push_async_callback(gateway.stop)
             self._worker = await self._start_worker(gateway, parts)
@@ -64,10 +78,15 @@ class Workplace:
         )
 
     async def _start_worker(self, gateway: Gateway, parts: AsyncExitStack) -> Worker:
-        runners = Registry(self._settings).runners
-        home = self._home(parts)
         worker = Worker(
-            self._engine, self._settings, runners, gateway, self._clock, home, instance=self._instance
+            self.engine,
+            self._settings,
+            {runner.name: runner for runner in self._runners},
+            gateway,
+            self._clock,
+            self._home(parts),
+            instance=self._instance,
+            terminal=self._terminal,
         )
         await worker.start()
         parts.push_async_callback(worker.drain, 0)

@@ -22,7 +22,7 @@ from typing import NoReturn, TextIO
 import msgspec
 
 from outlast.clock import SystemClock
-from outlast.runners.protocol import Done, Failed, Job, RunFunction, Start, Stop, Stopped, ToParent
+from outlast.runners.protocol import Done, Failed, Job, RunFunction, Start, Stop, Stopped, Terminal, ToParent
 from outlast.worker import environment, marks, processes
 from outlast.worker.context import RunContext, job_of
 from outlast.worker.link import TO_CHILD, Inbox, pack
@@ -41,6 +41,7 @@ class Home(msgspec.Struct, frozen=True):
     folder: str
     memory_limit_mb: int
     scratch: str
+    terminal: Terminal | None = None
 
 
 def main(attempt_id: str, server: int, link: int, output: int, home: Home) -> NoReturn:
@@ -54,7 +55,7 @@ def main(attempt_id: str, server: int, link: int, output: int, home: Home) -> No
         marks.wear(marks.mark(home.folder, attempt_id))
         _redirect(output)
         _limit(home.memory_limit_mb)
-        _Agent(socket.socket(fileno=link), home.scratch).live()
+        _Agent(socket.socket(fileno=link), home).live()
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -121,9 +122,9 @@ def _release_signals() -> None:
 class _Agent:
     """The attempt's code on its event loop, and the link to the parent."""
 
-    def __init__(self, end: socket.socket, scratch: str) -> None:
+    def __init__(self, end: socket.socket, home: Home) -> None:
         self._socket = end
-        self._scratch = scratch
+        self._home = home
         self._inbox = Inbox(TO_CHILD)
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -140,7 +141,7 @@ class _Agent:
     def live(self) -> None:
         start = self._first()
         try:
-            job = job_of(start)
+            job = job_of(start, self._home.terminal)
             self._settle_in(job)
         except (OSError, msgspec.MsgspecError) as error:
             self._send(broken(start.attempt_id, error))
@@ -164,7 +165,7 @@ class _Agent:
                 return frame
 
     def _settle_in(self, job: Job) -> None:
-        scratch = Path(self._scratch) / job.attempt_id
+        scratch = Path(self._home.scratch) / job.attempt_id
         scratch.parent.mkdir(mode=0o700, exist_ok=True)  # whoever tidies /tmp may have removed it
         scratch.mkdir(mode=0o700)
         tempfile.tempdir = str(scratch)

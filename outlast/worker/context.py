@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from outlast.clock import Clock
-from outlast.runners.protocol import Job, Logged, Progressed, Start, Token, ToParent
+from outlast.runners.protocol import Job, Logged, Progressed, Start, Terminal, Token, ToParent
 from outlast.runs import Progress, RunRequest
 from outlast.worker.logs import Meter, presentable
 
@@ -24,7 +24,7 @@ Later = Callable[[float, Callable[[], None]], object]
 """Calls a function on the loop after some seconds; safe to call from any thread."""
 
 
-def job_of(start: Start) -> Job:
+def job_of(start: Start, terminal: Terminal | None = None) -> Job:
     """The attempt as its code sees it."""
     return Job(
         run_id=start.run_id,
@@ -36,6 +36,7 @@ def job_of(start: Start) -> Job:
         agent_root=start.agent_root,
         mcp=start.mcp,
         env=start.env,
+        terminal=terminal,
     )
 
 

@@ -43,8 +43,12 @@ class Forks:
         on_open: "Callable[[Forks], None]",
         on_gone: "Callable[[Forks, str], None]",
         on_exit: "Callable[[Forks], None]",
+        keeps: Sequence[int] = (),
     ) -> None:
-        """Starts it; it is of use when it is open. `on_gone` hears of each attempt of which nothing is left."""
+        """Starts it; it is of use when it is open. `on_gone` hears of each attempt of which nothing is left.
+
+        The descriptors `keeps` are open in it, and so in the attempts' processes.
+        """
         ours, theirs = socket.socketpair()
         self.attempts: dict[str, AgentProcess] = {}
         self.is_open = False
@@ -57,7 +61,7 @@ class Forks:
         self._control: socket.socket | None = ours
         try:
             self._process = launch(
-                "outlast.worker.forkserver", theirs, folder, "fork-server", folder, *arguments
+                "outlast.worker.forkserver", theirs, folder, "fork-server", folder, *arguments, keeps=keeps
             )
         except OSError:
             ours.close()

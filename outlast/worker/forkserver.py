@@ -17,6 +17,7 @@ from typing import NoReturn
 import msgspec
 
 from outlast.clock import SystemClock
+from outlast.runners.protocol import Terminal
 from outlast.worker import child, marks, processes
 from outlast.worker.host import warm
 from outlast.worker.link import Inbox, pack
@@ -78,7 +79,9 @@ TO_FORK_SERVER: msgspec.msgpack.Decoder[ToForkServer] = msgspec.msgpack.Decoder(
 FROM_FORK_SERVER: msgspec.msgpack.Decoder[FromForkServer] = msgspec.msgpack.Decoder(FromForkServer)
 
 
-def main(fd: str, parent: str, folder: str, memory_limit_mb: str, scratch: str, *preload: str) -> None:
+def main(
+    fd: str, parent: str, folder: str, memory_limit_mb: str, scratch: str, terminal: str, *preload: str
+) -> None:
     """What the process does from exec to its end."""
     processes.die_with(int(parent))
     processes.name("outlast-forks")
@@ -92,7 +95,8 @@ def main(fd: str, parent: str, folder: str, memory_limit_mb: str, scratch: str, 
     gc.collect()
     gc.freeze()
     control = socket.socket(fileno=int(fd))
-    ForkServer(control, child.Home(folder, int(memory_limit_mb), scratch)).serve()
+    kept = Terminal(*map(int, terminal.split(","))) if terminal else None
+    ForkServer(control, child.Home(folder, int(memory_limit_mb), scratch, kept)).serve()
 
 
 class _Root:

@@ -10,8 +10,10 @@ import shutil
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 
+import msgspec
+
 from outlast import telemetry
-from outlast.runners.protocol import Start
+from outlast.runners.protocol import Start, Terminal
 from outlast.transitions import Cause
 from outlast.wakeups import Bell
 from outlast.worker import processes
@@ -36,11 +38,16 @@ class Isolated:
         preload: Sequence[str],
         spare: Callable[[], Collection[int]],
         on_ready: Callable[[], None],
+        terminal: Terminal | None = None,
     ) -> None:
-        """`spare` names the processes that a sweep must leave alone; `on_ready` is called when one can fork."""
+        """`spare` names the processes that a sweep must leave alone; `on_ready` is called when one can fork.
+
+        `terminal` is for the programs of `outlast exec`.
+        """
         self._folder = folder
         self._scratch = scratch
-        self._arguments = (str(memory_limit_mb), str(scratch))
+        self._keeps = msgspec.structs.astuple(terminal) if terminal is not None else ()
+        self._arguments = (str(memory_limit_mb), str(scratch), ",".join(map(str, self._keeps)))
         self._preload = tuple(preload)
         self._spare = spare
         self._on_ready = on_ready
@@ -77,7 +84,7 @@ class Isolated:
 
     def _start_server(self, preload: tuple[str, ...]) -> None:
         arguments = (*self._arguments, *preload)
-        server = Forks(self._folder, arguments, self._opened, self._tidy_after, self._exited)
+        server = Forks(self._folder, arguments, self._opened, self._tidy_after, self._exited, self._keeps)
         server.has_preloaded = bool(preload)
         self._servers.append(server)
 

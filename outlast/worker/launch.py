@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from outlast.worker import environment, marks
@@ -17,12 +18,17 @@ _BOOT = (
 )
 
 
-def launch(module: str, end: socket.socket, folder: str, bearer: str, *words: str) -> subprocess.Popen[bytes]:
-    """Run `module.main(fd, our pid, *words)`, `fd` being the child's end of a socket pair, which is closed here."""
+def launch(
+    module: str, end: socket.socket, folder: str, bearer: str, *words: str, keeps: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Run `module.main(fd, our pid, *words)`, `fd` being the child's end of a socket pair, which is closed here.
+
+    The descriptors `keeps` are open in the child too, under the same numbers.
+    """
     with end:
         return subprocess.Popen(
             python(module, str(end.fileno()), str(os.getpid()), *words),
-            pass_fds=(end.fileno(),),
+            pass_fds=(end.fileno(), *keeps),
             env={**environment.bare(os.environ), marks.VARIABLE: marks.mark(folder, bearer)},
             stdin=subprocess.DEVNULL,
             stdout=2,

@@ -20,7 +20,7 @@ from outlast.clock import Clock, random_id
 from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.errors import StoreUnavailable
-from outlast.runners.protocol import Runner, Start
+from outlast.runners.protocol import Runner, Start, Terminal
 from outlast.runs import Isolation, Run
 from outlast.store.protocol import Claimed, Offer
 from outlast.transitions import Cause
@@ -66,8 +66,12 @@ class Worker:
         clock: Clock,
         home: Path,
         instance: str = "",
+        terminal: Terminal | None = None,
     ) -> None:
-        """`home` is a folder of this worker alone: its processes are known by it, and ended by its next owner."""
+        """`home` is a folder of this worker alone: its processes are known by it, and ended by its next owner.
+
+        `terminal` is what the programs of `outlast exec` read and write.
+        """
         self.id = random_id("wrk")
         """Another one after the lease was lost: that name is burnt."""
         self.attempts: dict[str, Attempt] = {}
@@ -75,6 +79,7 @@ class Worker:
         self._settings = settings
         self._home = home
         self._instance = instance
+        self._terminal = terminal
         self._runners = runners
         self._access = access
         self._clock = clock
@@ -137,6 +142,7 @@ class Worker:
             preload,
             lambda: self._hosts.pids,
             self._ring,
+            self._terminal,
         )
         self._hosts.start()
         self._isolated.start()
