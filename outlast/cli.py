@@ -25,6 +25,7 @@ _OF_RUNS = {
     "delete": "Remove a finished run and all that belongs to it.",
 }
 _OTHERS = {
+    "exec": "Run a program of your own so that it outlasts crashes.",
     "schedules": "Runs that come again and again.",
     "serve": "Start the server.",
     "worker": "Carry out runs, without an API.",

@@ -32,7 +32,8 @@ def options(of: click.Command) -> set[str]:
     if isinstance(of, click.Group):
         return {name for part in of.commands.values() for name in options(part)}
     shown = (param for param in of.params if isinstance(param, click.Option) and not param.hidden)
-    return {name for param in shown for name in (*param.opts, *param.secondary_opts)}
+    names = {name for param in shown for name in (*param.opts, *param.secondary_opts)}
+    return {name for name in names if name.startswith("--")}
 
 
 def test_every_command_has_its_heading() -> None:
