@@ -1,11 +1,11 @@
 """What Anthropic puts on the wire: whole messages and streams, for the scripted provider."""
 
-from tests.openai_wire import Answer, Json, encode, sse
+from tests.openai_wire import Answer, Json, ToolCall, decode, encode, sse
 
 
 def message(answer: Answer, usage: Json | None = None) -> bytes:
     """The body of a message."""
-    return encode(_message(answer, [_block(answer)], _stop(answer), usage or _usage(answer)))
+    return encode(_message(answer, _blocks(answer), _stop(answer), usage or _usage(answer)))
 
 
 def events(answer: Answer, usage: Json | None = None) -> list[bytes]:
@@ -13,10 +13,8 @@ def events(answer: Answer, usage: Json | None = None) -> list[bytes]:
     begun = {**(usage or _usage(answer)), "output_tokens": 1}
     told: list[Json] = [
         {"type": "message_start", "message": _message(answer, [], None, begun)},
-        {"type": "content_block_start", "index": 0, "content_block": _opened(answer)},
         {"type": "ping"},
-        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in _deltas(answer)),
-        {"type": "content_block_stop", "index": 0},
+        *_block_events(answer),
         {
             "type": "message_delta",
             "delta": {"stop_reason": _stop(answer), "stop_sequence": None},
@@ -35,7 +33,7 @@ def error_body(status: int, text: str) -> bytes:
 
 
 def _message(answer: Answer, content: list[Json], stop: str | None, usage: Json) -> Json:
-    head: Json = {"id": "msg_1", "type": "message", "role": "assistant", "model": answer.model}
+    head: Json = {"id": f"msg_{answer.id}", "type": "message", "role": "assistant", "model": answer.model}
     return {**head, "content": content, "stop_reason": stop, "stop_sequence": None, "usage": usage}
 
 
@@ -49,21 +47,36 @@ def _usage(answer: Answer) -> Json:
     }
 
 
-def _block(answer: Answer) -> Json:
-    if answer.tool:
-        return {"type": "tool_use", "id": "toolu_1", "name": answer.tool, "input": {}}
-    return {"type": "text", "text": answer.text}
+def _blocks(answer: Answer) -> list[Json]:
+    if not answer.calls:
+        return [{"type": "text", "text": answer.text}]
+    return [_tool_use(call) | {"input": decode(call.arguments)} for call in answer.calls]
 
 
-def _opened(answer: Answer) -> Json:
-    return _block(answer) if answer.tool else {"type": "text", "text": ""}
+def _tool_use(call: ToolCall) -> Json:
+    return {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.name, "input": {}}
 
 
-def _deltas(answer: Answer) -> list[Json]:
-    if answer.tool:
-        return [{"type": "input_json_delta", "partial_json": answer.arguments}]
-    return [{"type": "text_delta", "text": word} for word in answer.words]
+def _block_events(answer: Answer) -> list[Json]:
+    if not answer.calls:
+        words: list[Json] = [{"type": "text_delta", "text": word} for word in answer.words]
+        return _block_event(0, {"type": "text", "text": ""}, words)
+    deltas: list[Json] = [
+        {"type": "input_json_delta", "partial_json": call.arguments} for call in answer.calls
+    ]
+    calls = zip(answer.calls, deltas, strict=True)
+    return [
+        event for n, (call, delta) in enumerate(calls) for event in _block_event(n, _tool_use(call), [delta])
+    ]
+
+
+def _block_event(n: int, opened: Json, deltas: list[Json]) -> list[Json]:
+    return [
+        {"type": "content_block_start", "index": n, "content_block": opened},
+        *({"type": "content_block_delta", "index": n, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": n},
+    ]
 
 
 def _stop(answer: Answer) -> str:
-    return "tool_use" if answer.tool else "end_turn"
+    return "tool_use" if answer.calls else "end_turn"

@@ -7,6 +7,14 @@ import msgspec
 Json = dict[str, object]
 
 
+class ToolCall(msgspec.Struct, frozen=True):
+    """One of the tools that the model wants to be called."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = "call_1"
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What the model says, before it is put in the form of one endpoint."""
 
@@ -15,8 +23,9 @@ class Answer(msgspec.Struct, frozen=True):
     """The text in the pieces a stream delivers it in."""
     input_tokens: int
     output_tokens: int
-    tool: str | None = None
-    arguments: str = "{}"
+    calls: tuple[ToolCall, ...] = ()
+    """Instead of saying anything."""
+    id: str = "1"
 
     @property
     def text(self) -> str:
@@ -26,6 +35,11 @@ class Answer(msgspec.Struct, frozen=True):
 def encode(value: object) -> bytes:
     """JSON as providers send it."""
     return msgspec.json.encode(value)
+
+
+def decode(text: str) -> Json:
+    """A JSON object."""
+    return msgspec.json.decode(text, type=Json)
 
 
 def sse(data: object, event: str | None = None) -> bytes:
@@ -40,8 +54,8 @@ DONE = b"data: [DONE]\n\n"
 def chat_answer(answer: Answer) -> bytes:
     """The body of a chat completion."""
     message: Json = {"role": "assistant", "content": answer.text}
-    if answer.tool:
-        message = {"role": "assistant", "content": None, "tool_calls": [_chat_call(answer)]}
+    if answer.calls:
+        message = {"role": "assistant", "content": None, "tool_calls": _chat_calls(answer)}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answer)}
     return encode(
         {**_chat_head(answer, "chat.completion"), "choices": [choice], "usage": _chat_usage(answer)}
@@ -51,8 +65,8 @@ def chat_answer(answer: Answer) -> bytes:
 def chat_chunks(answer: Answer, *, with_usage: bool) -> list[bytes]:
     """The events of a streamed chat completion; the usage chunk only when it was asked for."""
     deltas: list[Json] = [{"role": "assistant", "content": ""}]
-    if answer.tool:
-        deltas.append({"tool_calls": [{"index": 0, **_chat_call(answer)}]})
+    if answer.calls:
+        deltas += [delta for n, call in enumerate(answer.calls) for delta in _chat_call_deltas(n, call)]
     else:
         deltas += [{"content": word} for word in answer.words]
     chunks = [_chat_chunk(answer, delta, None) for delta in deltas]
@@ -69,15 +83,21 @@ def _chat_chunk(answer: Answer, delta: Json, finish: str | None) -> bytes:
 
 
 def _chat_head(answer: Answer, kind: str) -> Json:
-    return {"id": "chatcmpl-1", "object": kind, "created": 1_800_000_000, "model": answer.model}
+    return {"id": f"chatcmpl-{answer.id}", "object": kind, "created": 1_800_000_000, "model": answer.model}
 
 
-def _chat_call(answer: Answer) -> Json:
-    return {
-        "id": "call_1",
-        "type": "function",
-        "function": {"name": answer.tool, "arguments": answer.arguments},
-    }
+def _chat_call_deltas(n: int, call: ToolCall) -> list[Json]:
+    """The id and the name first, then the arguments: some clients count on that order."""
+    head = {"index": n, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+    rest = {"index": n, "function": {"arguments": call.arguments}}
+    return [{"tool_calls": [head]}, {"tool_calls": [rest]}]
+
+
+def _chat_calls(answer: Answer) -> list[Json]:
+    return [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in answer.calls
+    ]
 
 
 def _chat_usage(answer: Answer) -> Json:
@@ -90,31 +110,33 @@ def _chat_usage(answer: Answer) -> Json:
 
 
 def _finish(answer: Answer) -> str:
-    return "tool_calls" if answer.tool else "stop"
+    return "tool_calls" if answer.calls else "stop"
 
 
 def responses_answer(answer: Answer) -> bytes:
     """The body of a finished response."""
-    return encode(_response(answer, "completed", [_item(answer, "completed")]))
+    return encode(_response(answer, "completed", _items(answer, "completed")))
 
 
 def responses_events(answer: Answer) -> list[bytes]:
     """The events of a streamed response."""
+    whole = _items(answer, "completed")
+    begun = _items(answer, "in_progress")
+    parts: list[Json] = []
+    for n, (first, last) in enumerate(zip(begun, whole, strict=True)):
+        parts.append({"type": "response.output_item.added", "output_index": n, "item": first})
+        parts += _call_deltas(n, answer.calls[n]) if answer.calls else _text_deltas(answer)
+        parts.append({"type": "response.output_item.done", "output_index": n, "item": last})
     events: list[Json] = [
         {"type": "response.created", "response": _response(answer, "in_progress", [])},
-        {"type": "response.output_item.added", "output_index": 0, "item": _item(answer, "in_progress")},
-        *(_call_deltas(answer) if answer.tool else _text_deltas(answer)),
-        {"type": "response.output_item.done", "output_index": 0, "item": _item(answer, "completed")},
-        {
-            "type": "response.completed",
-            "response": _response(answer, "completed", [_item(answer, "completed")]),
-        },
+        *parts,
+        {"type": "response.completed", "response": _response(answer, "completed", whole)},
     ]
     return [sse({**event, "sequence_number": n}, str(event["type"])) for n, event in enumerate(events)]
 
 
 def _text_deltas(answer: Answer) -> list[Json]:
-    where: Json = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    where: Json = {"item_id": f"msg_{answer.id}", "output_index": 0, "content_index": 0}
     deltas: list[Json] = [
         {"type": "response.output_text.delta", "delta": word, "logprobs": []} for word in answer.words
     ]
@@ -124,14 +146,10 @@ def _text_deltas(answer: Answer) -> list[Json]:
     return [{**event, **where} for event in (opened, *deltas, done, part)]
 
 
-def _call_deltas(answer: Answer) -> list[Json]:
-    where = {"item_id": "fc_1", "output_index": 0}
-    delta = {"type": "response.function_call_arguments.delta", "delta": answer.arguments}
-    done = {
-        "type": "response.function_call_arguments.done",
-        "arguments": answer.arguments,
-        "name": answer.tool,
-    }
+def _call_deltas(n: int, call: ToolCall) -> list[Json]:
+    where = {"item_id": f"fc_{call.id}", "output_index": n}
+    delta = {"type": "response.function_call_arguments.delta", "delta": call.arguments}
+    done = {"type": "response.function_call_arguments.done", "arguments": call.arguments, "name": call.name}
     return [{**event, **where} for event in (delta, done)]
 
 
@@ -139,14 +157,18 @@ def _part(text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _item(answer: Answer, status: str) -> Json:
+def _items(answer: Answer, status: str) -> list[Json]:
     done = status == "completed"
-    if answer.tool:
-        arguments = answer.arguments if done else ""
-        call = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "status": status}
-        return {**call, "name": answer.tool, "arguments": arguments}
+    if answer.calls:
+        return [_call_item(call, status, call.arguments if done else "") for call in answer.calls]
     content = [_part(answer.text)] if done else []
-    return {"id": "msg_1", "type": "message", "role": "assistant", "status": status, "content": content}
+    message = {"id": f"msg_{answer.id}", "type": "message", "role": "assistant"}
+    return [{**message, "status": status, "content": content}]
+
+
+def _call_item(call: ToolCall, status: str, arguments: str) -> Json:
+    head = {"id": f"fc_{call.id}", "type": "function_call", "call_id": call.id, "status": status}
+    return {**head, "name": call.name, "arguments": arguments}
 
 
 def _response(answer: Answer, status: str, output: Sequence[Json]) -> Json:
@@ -158,7 +180,7 @@ def _response(answer: Answer, status: str, output: Sequence[Json]) -> Json:
         "total_tokens": answer.input_tokens + answer.output_tokens,
     }
     return {
-        "id": "resp_1",
+        "id": f"resp_{answer.id}",
         "object": "response",
         "created_at": 1_800_000_000,
         "model": answer.model,

@@ -78,6 +78,10 @@ class Say(Reply, frozen=True):
     tool: str | None = None
     """Call this tool instead of saying anything."""
     arguments: str = "{}"
+    calls: tuple[wire.ToolCall, ...] = ()
+    """Or call all of these."""
+    id: str = "1"
+    """Of the answer, after its kind; agents may tell messages apart by it."""
     usage: Json = {}
     """A message's own, instead of one made of the two numbers."""
 
@@ -147,6 +151,15 @@ class Provider:
         """Let every held reply go on, and those to come."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._released.set)
+
+    def let_go(self) -> None:
+        """Let every reply that is held now go on; those to come are held again."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._let_go)
+
+    def _let_go(self) -> None:
+        self._released.set()
+        self._released = asyncio.Event()
 
     def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
         """Block until the condition holds; an assertion names what it waited for."""
@@ -282,9 +295,8 @@ def _said(asked: Asked, say: Say) -> Raw:
         return Raw((wire.encode({"input_tokens": say.input_tokens}),), 200, JSON_HEADERS)
     *first, last = say.text.split(" ")
     words = (*(word + " " for word in first), last)
-    answer = wire.Answer(
-        str(body["model"]), words, say.input_tokens, say.output_tokens, say.tool, say.arguments
-    )
+    calls = (wire.ToolCall(say.tool, say.arguments),) if say.tool else say.calls
+    answer = wire.Answer(str(body["model"]), words, say.input_tokens, say.output_tokens, calls, say.id)
     if asked.path == "/v1/chat/completions":
         return _said_in_chat(body, answer)
     if asked.path == "/v1/responses":
