@@ -49,6 +49,7 @@ from outlast.store.protocol import (
     Submitted,
     Turn,
 )
+from outlast.tool_journal import ToolJournal
 from outlast.transitions import (
     Afford,
     Append,
@@ -72,7 +73,7 @@ MAX_RESULT = 32 * 1024 * 1024
 
 
 class Engine:
-    """The one way in; `sessions`, `outbox` and `bodies` have the verbs about those. Give it a store of its own."""
+    """The one way in; its parts have the verbs about sessions, steps and so on. Give it a store of its own."""
 
     clock: Clock
 
@@ -88,6 +89,7 @@ class Engine:
         store.on_told = self.relay.hear
         self.bodies = Bodies(store)
         self.journals = Journals(store, self.bodies)
+        self.steps = ToolJournal(store, self.bodies)
         self.sessions = Sessions(store)
         self.outbox = Outbox(store)
 

@@ -165,6 +165,12 @@ class SessionNotFound(NotFound):
     code = "session_not_found"
 
 
+class StepNotFound(NotFound):
+    """The run has no step of that key."""
+
+    code = "step_not_found"
+
+
 class MethodNotAllowed(BadRequest):
     """The path is right, the method is not."""
 
@@ -201,6 +207,24 @@ class ScheduleChanged(Conflict):
     """Somebody else has changed the schedule since it was read; nothing was written."""
 
     code = "schedule_changed"
+
+
+class StepMismatch(Conflict):
+    """The key belongs to another step of the run."""
+
+    code = "step_mismatch"
+
+
+class StepNotBegun(Conflict):
+    """The attempt says how a step ended that it has not begun."""
+
+    code = "step_not_begun"
+
+
+class StepNotWaiting(Conflict):
+    """The step does not wait for an answer, or has had another one."""
+
+    code = "step_not_waiting"
 
 
 class Refused(OutlastError):

@@ -28,17 +28,22 @@ from outlast.runs import (
     RunError,
     RunState,
 )
+from outlast.step_rules import answered, begun, ended
+from outlast.steps import Step, StepState
 from outlast.transitions import (
     BUDGET,
     Admit,
     Afford,
+    AnswerStep,
     Append,
+    BeginStep,
     Cancel,
     Cause,
     Claim,
     Command,
     Delete,
     Due,
+    EndStep,
     Enrol,
     Fail,
     HandBack,
@@ -136,6 +141,58 @@ def _append(run: Run, command: Command, now: int) -> Transition:
         return moved
     seq = max(event.seq for event in moved.events if event.kind is EventKind.MODEL_CALL)
     return msgspec.structs.replace(moved, entry=Entry(run.generation, seq, command.call))
+
+
+def _begin_step(run: Run, command: Command, now: int) -> Transition:
+    """Nothing changes in the run unless nobody knows whether the step was done: then it waits for who does."""
+    assert isinstance(command, BeginStep)
+    step = begun(run, command, now)
+    if step.state is StepState.UNSURE:
+        waiting = msgspec.structs.replace(run, waiting_kind="tool", waiting=_asked(step, now), unproven=0)
+        moved = _release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason="waiting_tool")
+    elif step.state is StepState.RUNNING:
+        moved = Transition(run)
+    else:
+        moved = _move(run, now, [_told(step, replayed=True)])
+    return msgspec.structs.replace(moved, step=step)
+
+
+def _asked(step: Step, now: int) -> msgspec.Raw:
+    asked: dict[str, object] = {"step": step.key, "name": step.name}
+    if step.input is not None:
+        asked["input"] = msgspec.Raw(step.input)
+    return msgspec.Raw(_encode({**asked, "since": iso(now)}))
+
+
+def _end_step(run: Run, command: Command, now: int) -> Transition:
+    """A step that is done is durable progress: no later attempt does it again."""
+    assert isinstance(command, EndStep)
+    step = ended(run, command, now)
+    if step is command.found:
+        return Transition(run, step=step)
+    proven = step.state is StepState.DONE
+    changed = msgspec.structs.replace(
+        run, unproven=0 if proven else run.unproven, solo=run.solo and not proven
+    )
+    return msgspec.structs.replace(_move(changed, now, [_told(step)]), step=step)
+
+
+def _answer_step(run: Run, command: Command, now: int) -> Transition:
+    assert isinstance(command, AnswerStep)
+    step = answered(run, command, now)
+    woken = _woken(run)
+    moved = _move(woken, now, [_told(step, answer=command.answer.value), _status(woken)])
+    return msgspec.structs.replace(moved, step=step)
+
+
+def _told(step: Step, **words: str | bool) -> Draft:
+    """The event of a step that has come to something."""
+    data: dict[str, object] = {"step": step.key, "name": step.name, "state": step.state.value}
+    if step.ended_at is not None:
+        data["ms"] = step.ended_at - step.started_at
+    if step.error is not None:
+        data["error"] = step.error
+    return Draft(EventKind.STEP, _encode({**data, **words}))
 
 
 def _succeed(run: Run, command: Command, now: int) -> Transition:
@@ -408,6 +465,14 @@ RULES: tuple[Rule, ...] = (
         for state in ("queued", "running", "waiting")
     ),
     _rule("running", Append, "running", _append, "the attempt records events, progress and usage"),
+    _rule(
+        "running",
+        BeginStep,
+        "running waiting",
+        _begin_step,
+        "the attempt comes to a step; if one died over it that may be done once only, a person has to decide",
+    ),
+    _rule("running", EndStep, "running", _end_step, "the attempt has done a step, or failed to"),
     _rule("running", Succeed, "succeeded", _succeed, "the attempt has a result"),
     _rule(
         "running",
@@ -424,6 +489,7 @@ RULES: tuple[Rule, ...] = (
         _rule(state, Afford, targets, _afford, "the client changes what the run may use")
         for state, targets in (("queued", "queued"), ("running", "running"), ("waiting", "waiting queued"))
     ),
+    _rule("waiting", AnswerStep, "queued", _answer_step, "a person has decided over the step it waited for"),
     _rule("queued running waiting", Cancel, "cancelled", _cancel, "the client cancels"),
     _rule(
         "succeeded failed cancelled",

@@ -314,6 +314,7 @@ class EventKind(StrEnum):
     LOG = "log"
     MODEL_CALL = "model_call"
     BUDGET = "budget"
+    STEP = "step"
     COMPLETE = "complete"
 
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 import msgspec
 
 from outlast.journal import Entry, KeptCall
-from outlast.runs import Attempt, Body, Budget, Draft, Event, Notice, Progress, Run, RunError, Usage
+from outlast.runs import Attempt, Body, Budget, Draft, Event, Json, Notice, Progress, Run, RunError, Usage
+from outlast.steps import Answer, Effect, Step
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -28,6 +29,24 @@ class Append(OfAttempt, frozen=True):
     usage: Usage | None = None
     call: KeptCall | None = None
     """To be kept; one of the drafts is its `model_call`."""
+
+
+class BeginStep(OfAttempt, frozen=True):
+    key: str
+    name: str
+    effect: Effect
+    input: Json | None = None
+    found: Step | None = None
+    """The step as it is kept; the plan puts it here. So with the other two."""
+
+
+class EndStep(OfAttempt, frozen=True):
+    """Exactly one of result and error is there."""
+
+    key: str
+    result: Body | None = None
+    error: str | None = None
+    found: Step | None = None
 
 
 class Succeed(OfAttempt, frozen=True):
@@ -76,6 +95,16 @@ class Wake(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
+class AnswerStep(msgspec.Struct, frozen=True, gc=False):
+    """What a person says of a step that the run waits for; a result with `skip`, an error with `fail`."""
+
+    key: str
+    answer: Answer
+    result: Body | None = None
+    error: str | None = None
+    found: Step | None = None
+
+
 class Due(msgspec.Struct, frozen=True, gc=False):
     pass
 
@@ -116,15 +145,19 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
+OfStep = BeginStep | EndStep | AnswerStep
 Command = (
     Claim
     | Append
+    | BeginStep
+    | EndStep
     | Succeed
     | Fail
     | Lose
     | HandBack
     | Wait
     | Wake
+    | AnswerStep
     | Due
     | Admit
     | Enrol
@@ -147,12 +180,14 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     """For the journal; if it has the call already, that one stays."""
     forgets: int | None = None
     """The generation whose last answered call leaves the journal."""
+    step: Step | None = None
+    """The step that the command was about, as it is from now on."""
 
 
 def lingers(command: Command) -> bool:
     """Whether something of the attempt that this command ends may still be there."""
     match command:
-        case Cancel() | HandBack() | Wait():
+        case Cancel() | HandBack() | Wait() | BeginStep():
             return True
         case Fail() | Lose():
             return command.lingers

@@ -23,17 +23,21 @@ from outlast.runs import (
     RunState,
     Usage,
 )
+from outlast.steps import Answer, Effect, Step, StepState
 from outlast.transitions import (
     BUDGET,
     Admit,
     Afford,
+    AnswerStep,
     Append,
+    BeginStep,
     Cancel,
     Cause,
     Claim,
     Command,
     Delete,
     Due,
+    EndStep,
     Enrol,
     Fail,
     HandBack,
@@ -102,6 +106,21 @@ OVERDRAWN = after(
 """A run that waits for its budget."""
 
 
+def pay(attempt_id: str, state: StepState = StepState.RUNNING) -> Step:
+    """A step that may be done once only, begun by this attempt."""
+    return Step(
+        run_id="run_1",
+        generation=1,
+        key="pay",
+        name="pay",
+        effect=Effect.ONCE,
+        state=state,
+        attempt_id=attempt_id,
+        idempotency_key="step_1",
+        started_at=T0,
+    )
+
+
 def commands(attempt_id: str) -> list[Command]:
     """At least one of each command; those that can lead to several states in each of their forms."""
     return [
@@ -115,6 +134,10 @@ def commands(attempt_id: str) -> list[Command]:
         Wait(attempt_id, "input", msgspec.Raw(b"{}")),
         Wait(attempt_id, BUDGET, msgspec.Raw(b"{}")),
         Wake(),
+        BeginStep(attempt_id, "pay", "pay", Effect.ONCE),
+        BeginStep(attempt_id, "pay", "pay", Effect.ONCE, found=pay("att_0")),
+        EndStep(attempt_id, "pay", RESULT, found=pay(attempt_id)),
+        AnswerStep("pay", Answer.SKIP, RESULT, found=pay("att_0", StepState.UNSURE)),
         Due(),
         Admit(),
         Enrol("session"),
@@ -142,12 +165,15 @@ def test_each_command_has_a_meaning_in_these_states_only() -> None:
     assert table == {
         "Claim": ["queued"],
         "Append": ["running"],
+        "BeginStep": ["running"],
+        "EndStep": ["running"],
         "Succeed": ["running"],
         "Fail": ["running"],
         "Lose": ["running"],
         "HandBack": ["running"],
         "Wait": ["running"],
         "Wake": ["waiting"],
+        "AnswerStep": ["waiting"],
         "Due": ["queued"],
         "Admit": ["queued"],
         "Enrol": ["queued", "running", "waiting"],

@@ -110,9 +110,11 @@ PROMISES = (
         Scope.ALL,
     ),
     Promise(
-        "no event and no attempt outlives its run",
+        "no event, no step and no attempt outlives its run",
         """
-        SELECT run_id FROM (SELECT run_id FROM events UNION SELECT run_id FROM attempts) AS found
+        SELECT run_id FROM (
+            SELECT run_id FROM events UNION SELECT run_id FROM steps UNION SELECT run_id FROM attempts
+        ) AS found
         WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = found.run_id)
     """,
     ),
@@ -133,6 +135,8 @@ PROMISES = (
             SELECT id, tenant, result_hash FROM runs
             UNION ALL
             SELECT id, tenant, result_hash FROM outbox
+            UNION ALL
+            SELECT run_id, tenant, steps.result_hash FROM steps JOIN runs ON runs.id = steps.run_id
         ) AS referring
         WHERE hash IS NOT NULL
           AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.tenant = referring.tenant AND blobs.hash = referring.hash)
@@ -189,6 +193,22 @@ PROMISES = (
         WHERE state = 'queued' AND lanes <> '' AND blocked_by IS NULL AND due_at IS NULL AND NOT ready
     """,
         Scope.ACTIVE,
+    ),
+    Promise(
+        "a run waits for a tool's step if and only if that step of its is unsure",
+        """
+        SELECT id FROM runs
+        WHERE waiting_kind = 'tool'
+          AND NOT EXISTS (
+              SELECT 1 FROM steps WHERE run_id = runs.id AND generation = runs.generation AND state = 'unsure'
+          )
+        UNION ALL
+        SELECT run_id FROM steps JOIN runs ON runs.id = run_id
+        WHERE steps.state = 'unsure'
+          AND runs.state NOT IN ('failed', 'cancelled')
+          AND steps.generation = runs.generation
+          AND (waiting_kind IS NULL OR waiting_kind <> 'tool')
+    """,
     ),
     Promise(
         "a succeeded run has a result",

@@ -14,14 +14,17 @@ from outlast.errors import IdempotencyConflict, RunNotFound
 from outlast.journal import Entry, Fork
 from outlast.lifecycle import birth, decide
 from outlast.runs import Attempt, Body, Event, Notice, Run
+from outlast.steps import Step
 from outlast.store.lanes import LaneKey, Lanes, Remains, SessionKey, is_ahead, places_of, session_lane
 from outlast.store.protocol import Submit, Submitted
-from outlast.transitions import Admit, Command, Delete, Due, Enrol, Transition, lingers
+from outlast.transitions import Admit, Command, Delete, Due, Enrol, OfStep, Transition, lingers
 
 CounterKey = tuple[str, str, str]
 """Tenant, session ('' for all of the tenant), status."""
 KeyPlace = tuple[str, str, str]
 """Tenant, session ('' for a key of the whole tenant), idempotency key."""
+StepPlace = tuple[str, int, str]
+"""Run, generation, key of a step."""
 
 
 class Plan:
@@ -58,6 +61,9 @@ class Plan:
         """Runs and generations whose last answered call leaves the journal, after `entries` are in it."""
         self.forks: list[tuple[str, Fork, int]] = []
         """New runs that begin with the journal of another, and the number of that one's last event."""
+        self._steps: dict[StepPlace, Step] = {}
+        self.steps: dict[StepPlace, Step] = {}
+        """Steps that are new or changed."""
         self.counts: Counter[CounterKey] = Counter()
         self.transitions: list[Transition] = []
         self.left: dict[str, Remains] = {}
@@ -76,6 +82,10 @@ class Plan:
         for run in runs:
             if run.id not in self.deleted:
                 self._heads.setdefault(run.id, run)
+
+    def know_steps(self, steps: Iterable[Step]) -> None:
+        """The kept ones of those that the commands are about."""
+        self._steps = {step_place(step): step for step in steps}
 
     def submit(self, new: Submit) -> Submitted:
         """A new run, or the one that its idempotency key already has."""
@@ -120,6 +130,9 @@ class Plan:
         run = self._heads.get(run_id)
         if run is None or (tenant is not None and run.tenant != tenant):
             raise not_there(run_id)
+        if isinstance(command, OfStep):
+            found = self._steps.get((run.id, run.generation, command.key))
+            command = msgspec.structs.replace(command, found=found)
         transition = decide(run, command, self._now)
         if isinstance(command, Delete):
             self._forget(run)
@@ -204,8 +217,9 @@ class Plan:
 
     def _take(self, transition: Transition, before: Run | None) -> None:
         run = transition.run
-        self._heads[run.id] = self.changed[run.id] = run
-        self.sole.pop(run.id, None)
+        if run is not before:
+            self._heads[run.id] = self.changed[run.id] = run
+            self.sole.pop(run.id, None)
         self.transitions.append(transition)
         self.events += transition.events
         if transition.attempt is not None:
@@ -216,11 +230,18 @@ class Plan:
             self.notices.append(transition.notice)
         if transition.entry is not None:
             self.entries.append((run, transition.entry))
+        if transition.step is not None:
+            self._take_step(transition.step)
         if transition.forgets is not None:
             self.forgotten.append((run.id, transition.forgets))
         if before is None or before.state is not run.state:
             self._count(before, -1)
             self._count(run, 1)
+
+    def _take_step(self, step: Step) -> None:
+        place = step_place(step)
+        if self._steps.get(place) is not step:
+            self._steps[place] = self.steps[place] = step
 
     def _forget(self, run: Run) -> None:
         del self._heads[run.id]
@@ -248,6 +269,20 @@ def key_place(run: Run) -> KeyPlace | None:
     if run.idempotency_key is None or run.idempotency_session is None:
         return None
     return run.tenant, run.idempotency_session, run.idempotency_key
+
+
+def step_place(step: Step) -> StepPlace:
+    """Where the step is kept."""
+    return step.run_id, step.generation, step.key
+
+
+def step_places(commands: Iterable[tuple[str, Command]], heads: Mapping[str, Run]) -> list[StepPlace]:
+    """The places whose present steps a batch of commands has to know."""
+    return [
+        (run_id, heads[run_id].generation, command.key)
+        for run_id, command in commands
+        if isinstance(command, OfStep) and run_id in heads
+    ]
 
 
 def not_there(run_id: str) -> RunNotFound:

@@ -17,6 +17,7 @@ import msgspec
 from outlast.journal import Answered, CallKey, Fork, JournalRows
 from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
 from outlast.schedules import Schedule
+from outlast.steps import Step, StepPage
 from outlast.store.lanes import Limits
 from outlast.transitions import Command, Transition
 from outlast.workers import WorkerSeen
@@ -317,6 +318,14 @@ class Store(Protocol):
 
     async def chain(self, tenant: str, last: bytes) -> list[bytes]:
         """The packed contents of a chain of links, the first one first."""
+        ...
+
+    async def step(self, run_id: str, generation: int, key: str) -> Step | None:
+        """The step as it is kept."""
+        ...
+
+    async def steps(self, run_id: str, generation: int, page: Page) -> StepPage:
+        """A page of a run's steps in the order in which they were begun (last); the total is exact."""
         ...
 
     async def by_key(self, tenant: str, session: str, key: str) -> Run | None:

@@ -13,7 +13,7 @@ from outlast.store import rows
 from outlast.store.lanes import Limits
 from outlast.store.ops import LOST_KEPT_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.plan import KeyPlace, Plan, key_place
-from outlast.store.postgres import journal
+from outlast.store.postgres import journal, steps
 from outlast.store.postgres.connection import Link
 from outlast.store.postgres.lanes import LaneRows
 from outlast.store.postgres.statements import sql
@@ -76,6 +76,7 @@ class Transaction:
         in_lanes = await self._lanes.load(new, ops, heads.values())
         self._plan = Plan(heads, await self._keys(submits), self._now, *in_lanes)
         self._plan.know(rows.read(row) for found in self._ready for row in found)
+        self._plan.know_steps(await steps.load(self._link, _commands(ops), heads))
         if recovering:
             await self._recover_lanes(is_first=any(op.is_first for op in recovering))
         offers = iter(self._ready)
@@ -209,9 +210,14 @@ class Transaction:
         if born and await insert(self._link, plan, self._shard, []) != born:
             raise Collision
         await journal.write(self._link, plan)
+        await steps.write(self._link, plan)
         if plan.transitions or plan.deleted:
             await self._link.execute(sql("write_plan"), *written(plan, self._now, self._shard))
         await self._lanes.write(plan)
+
+
+def _commands(ops: Sequence[Op]) -> list[tuple[str, Command]]:
+    return [(op.run_id, op.command) for op in ops if isinstance(op, Apply)]
 
 
 def _submits(ops: Sequence[Op]) -> Iterator[Submit]:

@@ -12,7 +12,8 @@ from outlast.errors import StoreUnavailable
 from outlast.journal import Answered, CallKey, JournalRows
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
-from outlast.store import journal_rows, rows, schedule_rows
+from outlast.steps import Step, StepPage
+from outlast.store import journal_rows, rows, schedule_rows, step_rows
 from outlast.store.postgres.connection import Address, Pool
 from outlast.store.postgres.heads import Heads
 from outlast.store.postgres.statements import sql
@@ -49,6 +50,17 @@ class Reads:
         if not run_ids:
             return {}
         return {row[0]: row[1] for row in await self._pool.fetch(sql("select_seqs"), list(run_ids))}
+
+    async def step(self, run_id: str, generation: int, key: str) -> Step | None:
+        found = await self._pool.fetch(sql("select_steps"), [run_id], [generation], [key])
+        return step_rows.read(found[0]) if found else None
+
+    async def steps(self, run_id: str, generation: int, page: Page) -> StepPage:
+        listed, counted = await asyncio.gather(
+            self._pool.fetch(sql("list_steps"), run_id, generation, page.size, page.offset),
+            self._pool.fetch(sql("count_steps"), run_id, generation),
+        )
+        return StepPage(tuple(map(step_rows.read, listed)), counted[0][0])
 
     async def by_key(self, tenant: str, session: str, key: str) -> Run | None:
         found = await self._pool.fetch(sql("select_by_key"), tenant, session, key)

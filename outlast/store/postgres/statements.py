@@ -2,7 +2,7 @@
 
 A run's columns are named once, in `store.rows`, and their types here; in a query
 `:head` is all of them, `:fixed` and `:moving` are the two halves, `:fixed_arrays` and `:moving_arrays` their
-parameters, `:new_moving` the values for `SET`, and `:schedule` is a schedule's.
+parameters, `:new_moving` the values for `SET`, `:schedule` is a schedule's and `:step` a step's.
 Every `?` gets its number in the order in which they stand.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import count
 
-from outlast.store import rows, schedule_rows
+from outlast.store import rows, schedule_rows, step_rows
 from outlast.store.queries import Row, Value, query
 
 PACKAGE = "outlast.store.postgres"
@@ -61,6 +61,7 @@ _WORDS = {
     ":fixed_arrays": _arrays(rows.FIXED_COLUMNS),
     ":moving_arrays": _arrays(rows.MOVING_COLUMNS),
     ":new_moving": ", ".join(f"new.{name}" for name in _names(rows.MOVING_COLUMNS)),
+    ":step": step_rows.STEP_COLUMNS,
     ":schedule": schedule_rows.SCHEDULE_COLUMNS,
     ":fixed": rows.FIXED_COLUMNS,
     ":moving": rows.MOVING_COLUMNS,

@@ -15,6 +15,7 @@ WITH stretch AS (
       AND NOT EXISTS (SELECT FROM outlast.runs WHERE request_hash = blobs.hash AND runs.tenant = blobs.tenant)
       AND NOT EXISTS (SELECT FROM outlast.runs WHERE result_hash = blobs.hash AND runs.tenant = blobs.tenant)
       AND NOT EXISTS (SELECT FROM outlast.outbox WHERE result_hash = blobs.hash AND outbox.tenant = blobs.tenant)
+      AND NOT EXISTS (SELECT FROM outlast.steps WHERE result_hash = blobs.hash)
       AND NOT EXISTS (SELECT FROM outlast.calls WHERE answer_hash = blobs.hash)
       AND NOT EXISTS (SELECT FROM outlast.pins WHERE content_hash = blobs.hash)
       AND NOT EXISTS (SELECT FROM outlast.links WHERE content_hash = blobs.hash AND links.tenant = blobs.tenant)

@@ -17,7 +17,7 @@ from outlast.store.ops import LOST_KEPT_MS, Apply, LimitSession, Reap, Recover
 from outlast.store.plan import KeyPlace, Plan, key_places
 from outlast.store.protocol import Claimed, Offer, Submit, Turn
 from outlast.store.queries import Row, query, statements
-from outlast.store.sqlite import journal
+from outlast.store.sqlite import journal, steps
 from outlast.store.sqlite.lanes import LaneRows
 from outlast.store.sqlite.ops import PACKAGE, Answer, Op, names
 from outlast.store.sqlite.turn import turn
@@ -42,6 +42,7 @@ class Transaction:
             heads = self._load_heads(ops)
             in_lanes = self._lane_rows.load([new.run for new in _submits(ops)], ops, heads.values())
             self._plan = Plan(heads, self._load_keys(ops), self._now, *in_lanes)
+            self._plan.know_steps(steps.load(self._db, ops, heads))
             answers = [self._decide(op) for op in ops]
             self._lane_rows.settle(self._plan)
             self._write_plan()
@@ -173,6 +174,7 @@ class Transaction:
         self._lane_rows.write(plan)
         self._insert("add_counts", [(*key, 0, n) for key, n in sorted(plan.counts.items()) if n])
         journal.write(self._db, plan, self._now)
+        steps.write(self._db, plan)
         for run_id in plan.deleted:
             self._db.execute(query(PACKAGE, "delete_run"), (run_id,))
 

@@ -17,6 +17,7 @@ from outlast.errors import StoreUnavailable
 from outlast.journal import Answered, CallKey, JournalRows
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
+from outlast.steps import Step, StepPage
 from outlast.store import journal_rows, rows, schedule_rows
 from outlast.store.protocol import (
     COUNT_MAX,
@@ -28,6 +29,7 @@ from outlast.store.protocol import (
     SessionSeen,
 )
 from outlast.store.queries import Value, query
+from outlast.store.sqlite import steps
 from outlast.store.sqlite.heads import Heads
 from outlast.store.sqlite.ops import PACKAGE, names
 from outlast.store.sqlite.turns import Turns
@@ -72,6 +74,13 @@ class Reads:
     async def seqs(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         sql = query(PACKAGE, "select_seqs")
         return dict(_available(lambda: self._reads.execute(sql, (names(run_ids),)).fetchall()))
+
+    async def step(self, run_id: str, generation: int, key: str) -> Step | None:
+        found = _available(lambda: steps.find(self._reads, [(run_id, generation, key)]))
+        return found[0] if found else None
+
+    async def steps(self, run_id: str, generation: int, page: Page) -> StepPage:
+        return await self._slowly(lambda db: steps.listed(db, run_id, generation, page))
 
     async def by_key(self, tenant: str, session: str, key: str) -> Run | None:
         row = self._one(_head("select_by_key"), tenant, session, key)

@@ -7,6 +7,7 @@ WHERE rowid > ?1
   AND NOT EXISTS (SELECT 1 FROM runs WHERE request_hash = blobs.hash AND runs.tenant = blobs.tenant)
   AND NOT EXISTS (SELECT 1 FROM runs WHERE result_hash = blobs.hash AND runs.tenant = blobs.tenant)
   AND NOT EXISTS (SELECT 1 FROM outbox WHERE result_hash = blobs.hash AND outbox.tenant = blobs.tenant)
+  AND NOT EXISTS (SELECT 1 FROM steps WHERE result_hash = blobs.hash)
   AND NOT EXISTS (SELECT 1 FROM calls WHERE answer_hash = blobs.hash)
   AND NOT EXISTS (SELECT 1 FROM pins WHERE content_hash = blobs.hash)
   AND NOT EXISTS (SELECT 1 FROM links WHERE content_hash = blobs.hash AND links.tenant = blobs.tenant)

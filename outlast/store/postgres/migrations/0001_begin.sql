@@ -172,6 +172,29 @@ CREATE TABLE outlast.links (
 CREATE INDEX links_by_before ON outlast.links (before) WHERE before IS NOT NULL;
 CREATE INDEX links_by_content_hash ON outlast.links (content_hash) WHERE content_hash IS NOT NULL;
 
+-- The tool journal: steps that are done once and given back to later attempts. An error may have NUL, so it is bytes.
+CREATE TABLE outlast.steps (
+    run_id          text   COLLATE "C" NOT NULL,
+    generation      bigint NOT NULL,
+    key             text   COLLATE "C" NOT NULL,
+    name            text   NOT NULL,
+    effect          text   NOT NULL CHECK (effect IN ('read', 'idempotent', 'once')),
+    state           text   NOT NULL CHECK (state IN ('running', 'unsure', 'again', 'done', 'failed')),
+    attempt_id      text   COLLATE "C" NOT NULL,
+    idempotency_key text   NOT NULL,
+    started_at      bigint NOT NULL,
+    input           bytea,
+    result          bytea,
+    result_hash     bytea  CHECK ((result IS NOT NULL)::int + (result_hash IS NOT NULL)::int = (state = 'done')::int),
+    result_size     bigint CHECK ((result_size IS NOT NULL) = (state = 'done')),
+    error           bytea  CHECK ((error IS NOT NULL) = (state = 'failed')),
+    answer          text,
+    ended_at        bigint CHECK ((ended_at IS NOT NULL) = (state IN ('done', 'failed'))),
+    PRIMARY KEY (run_id, generation, key)
+);
+
+CREATE INDEX steps_by_result_hash ON outlast.steps (result_hash) WHERE result_hash IS NOT NULL;
+
 CREATE TABLE outlast.sessions (
     tenant      text   COLLATE "C" NOT NULL,
     id          text   COLLATE "C" NOT NULL,

@@ -166,6 +166,29 @@ CREATE TABLE links (
 CREATE INDEX links_by_before ON links (before) WHERE before IS NOT NULL;
 CREATE INDEX links_by_content_hash ON links (content_hash) WHERE content_hash IS NOT NULL;
 
+-- The tool journal: steps that are done once and given back to later attempts. An error may have NUL, so it is bytes.
+CREATE TABLE steps (
+    run_id          TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    generation      INTEGER NOT NULL,
+    key             TEXT    NOT NULL,
+    name            TEXT    NOT NULL,
+    effect          TEXT    NOT NULL CHECK (effect IN ('read', 'idempotent', 'once')),
+    state           TEXT    NOT NULL CHECK (state IN ('running', 'unsure', 'again', 'done', 'failed')),
+    attempt_id      TEXT    NOT NULL,
+    idempotency_key TEXT    NOT NULL,
+    started_at      INTEGER NOT NULL,
+    input           BLOB,
+    result          BLOB,
+    result_hash     BLOB CHECK ((result IS NOT NULL) + (result_hash IS NOT NULL) = (state = 'done')),
+    result_size     INTEGER CHECK ((result_size IS NOT NULL) = (state = 'done')),
+    error           BLOB CHECK ((error IS NOT NULL) = (state = 'failed')),
+    answer          TEXT,
+    ended_at        INTEGER CHECK ((ended_at IS NOT NULL) = (state IN ('done', 'failed'))),
+    PRIMARY KEY (run_id, generation, key)
+) STRICT;
+
+CREATE INDEX steps_by_result_hash ON steps (result_hash) WHERE result_hash IS NOT NULL;
+
 CREATE TABLE sessions (
     tenant      TEXT    NOT NULL,
     id          TEXT    NOT NULL,

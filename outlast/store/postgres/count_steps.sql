@@ -1,0 +1,4 @@
+SELECT count(*)
+FROM outlast.steps
+WHERE run_id = ?
+  AND generation = ?

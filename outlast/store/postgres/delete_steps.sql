@@ -1,0 +1,2 @@
+DELETE FROM outlast.steps
+WHERE run_id = ANY($1::text[])

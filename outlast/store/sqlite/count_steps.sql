@@ -1,0 +1,4 @@
+SELECT count(*)
+FROM steps
+WHERE run_id = ?
+  AND generation = ?
