@@ -16,7 +16,8 @@ async def check_database(url: str) -> None:
         found = {promise: await database.fetch(query) for promise, query in queries.items()}
     finally:
         await database.close()
-    assert {promise: [tuple(row) for row in rows[:5]] for promise, rows in found.items() if rows} == {}
+    broken = {promise: [tuple(row) for row in rows[:5]] for promise, rows in found.items() if rows}
+    assert not broken, broken
 
 
 def check(path: Path) -> None:
@@ -29,6 +30,7 @@ def check(path: Path) -> None:
         foreign = database.execute("PRAGMA foreign_key_check").fetchall()
     finally:
         database.close()
-    assert {promise: rows[:5] for promise, rows in found.items() if rows} == {}
+    broken = {promise: rows[:5] for promise, rows in found.items() if rows}
+    assert not broken, broken
     assert integrity == "ok"
     assert foreign == []

@@ -1,6 +1,8 @@
 """Finished model calls for tests, as a gateway would hand them over."""
 
 import hashlib
+import random
+from string import ascii_letters
 
 import msgspec
 
@@ -11,6 +13,11 @@ from outlast.runs import Draft, EventKind, Run, Usage
 
 PATH = "/chat/completions"
 CALL = Draft(EventKind.MODEL_CALL, b'{"path":"/v1/chat/completions"}')
+
+
+def noise(size: int) -> str:
+    """Text that stays large when it is packed."""
+    return "".join(random.Random(1).choices(ascii_letters, k=size))
 
 
 def canonical(*messages: str, model: str = "m") -> bytes:

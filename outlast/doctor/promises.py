@@ -8,11 +8,13 @@ from outlast.store.invariants import PROMISES, Promise, Scope
 from outlast.store.snapshot import Rows, Snapshot, TookTooLong
 
 NEWEST = 20_000
-"""So many of the newest runs are looked at, with their events and attempts."""
+"""So many of the newest runs are looked at, with their events, attempts and journals."""
 
 _RECENT = """
 WITH runs AS NOT MATERIALIZED (SELECT * FROM :mainruns WHERE id >= ?1),
 events AS NOT MATERIALIZED (SELECT * FROM :mainevents WHERE run_id >= ?1),
+calls AS NOT MATERIALIZED (SELECT * FROM :maincalls WHERE run_id >= ?1),
+pins AS NOT MATERIALIZED (SELECT * FROM :mainpins WHERE run_id >= ?1),
 attempts AS MATERIALIZED (SELECT * FROM :mainattempts WHERE run_id >= ?1)
 """
 _ACTIVE = """

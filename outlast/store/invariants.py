@@ -143,6 +143,66 @@ PROMISES = (
     """,
     ),
     Promise(
+        "no kept call and no pin outlives its run",
+        """
+        SELECT run_id FROM (SELECT run_id FROM calls UNION SELECT run_id FROM pins) AS found
+        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = found.run_id)
+    """,
+    ),
+    Promise(
+        "every kept call has its event, or was copied from the run that its run was forked from",
+        """
+        SELECT calls.run_id, calls.seq FROM calls JOIN runs ON runs.id = calls.run_id
+        WHERE CASE WHEN calls.seq > 0
+            THEN NOT EXISTS (
+                SELECT 1 FROM events WHERE run_id = calls.run_id AND seq = calls.seq AND kind = 'model_call'
+            )
+            ELSE runs.forked_from IS NULL OR calls.generation <> 1
+        END
+    """,
+    ),
+    Promise(
+        "no kept call belongs to a generation that its run has not reached",
+        """
+        SELECT calls.run_id FROM calls JOIN runs ON runs.id = calls.run_id AND calls.generation > runs.generation
+    """,
+    ),
+    Promise(
+        "a kept call's request is there, link by link",
+        """
+        SELECT run_id FROM (
+            SELECT calls.run_id, runs.tenant, calls.head AS hash FROM calls JOIN runs ON runs.id = calls.run_id
+            UNION ALL
+            SELECT calls.run_id, runs.tenant, calls.last FROM calls JOIN runs ON runs.id = calls.run_id
+        ) AS referring
+        WHERE hash IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM links WHERE links.tenant = referring.tenant AND links.hash = referring.hash)
+    """,
+    ),
+    Promise(
+        "every link has the one before it",
+        """
+        SELECT tenant, hash FROM links AS later
+        WHERE before IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM links WHERE links.tenant = later.tenant AND links.hash = later.before)
+    """,
+        Scope.ALL,
+    ),
+    Promise(
+        "every large part of a journal is there",
+        """
+        SELECT tenant, hash FROM (
+            SELECT runs.tenant, answer_hash AS hash FROM calls JOIN runs ON runs.id = calls.run_id
+            UNION ALL
+            SELECT runs.tenant, content_hash FROM pins JOIN runs ON runs.id = pins.run_id
+            UNION ALL
+            SELECT tenant, content_hash FROM links
+        ) AS referring
+        WHERE hash IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.tenant = referring.tenant AND blobs.hash = referring.hash)
+    """,
+    ),
+    Promise(
         "a lane has as many places taken as are held in it",
         f"""
         SELECT tenant, name FROM (

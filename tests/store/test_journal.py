@@ -1,8 +1,5 @@
 """What any store promises about the journals of its runs."""
 
-import random
-from string import ascii_letters
-
 import msgspec
 import pytest
 
@@ -14,12 +11,11 @@ from outlast.journal import Journal, Pin
 from outlast.runs import JournalMode, Retry, Run, RunError
 from outlast.store.protocol import INLINE_MAX, Page, RunFilter, Store
 from outlast.transitions import Cause
-from tests.journal_factory import canonical, finished, record
+from tests.journal_factory import canonical, finished, noise, record
 from tests.runs_factory import ME, WORKER, claim, new_run, running
 from tests.store.conftest import Either
 
-NOISE = "".join(random.Random(1).choices(ascii_letters, k=2 * INLINE_MAX))
-"""Large also when it is packed."""
+NOISE = noise(2 * INLINE_MAX)
 NO = RunError("agent_error", "It broke.")
 
 
