@@ -36,6 +36,6 @@ def finished(
     return FinishedCall(key, asked, Answered(status, "application/json", False, answer), links, pins)
 
 
-async def record(engine: Engine, run: Run, call: FinishedCall) -> Run:
-    """Record the call for the attempt that holds the run."""
-    return await engine.record_call(run.id, run.attempt_id or "", Usage(1, 2, 3), CALL, call)
+async def record(engine: Engine, run: Run, call: FinishedCall, attempt_id: str | None = None) -> Run:
+    """Record the call for that attempt, or for the one that holds the run."""
+    return await engine.record_call(run.id, attempt_id or run.attempt_id or "", Usage(1, 2, 3), CALL, call)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from outlast.errors import Fenced, Refused, RunActive, RunFinished
+from outlast.journal import CallKey, KeptCall
 from outlast.lifecycle import MAX_LOST, MAX_UNPROVEN, RULES, birth, decide
 from outlast.runs import (
     Body,
@@ -16,6 +17,7 @@ from outlast.runs import (
     Event,
     EventKind,
     Isolation,
+    JournalMode,
     Progress,
     Retry,
     Run,
@@ -56,10 +58,14 @@ LOG = Draft(EventKind.LOG, b"{}")
 MORE = Afford(max_tokens=100)
 NO = RunError("agent_error", "It broke.")
 RESULT = Body(1, b"1")
+MODEL_CALL = Draft(EventKind.MODEL_CALL, b"{}")
+KEPT = KeptCall(
+    CallKey(b"hash", 1), "/chat/completions", b"head", None, 200, "application/json", False, RESULT
+)
 FINAL = {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
 
 
-def born(webhook_url: str | None = None) -> Run:
+def born(webhook_url: str | None = None, journal: JournalMode = JournalMode.RESUME) -> Run:
     """A run as it is submitted: the first transition's."""
     run = Run(
         id="run_1",
@@ -70,7 +76,7 @@ def born(webhook_url: str | None = None) -> Run:
         kind=Isolation.SHARED,
         created_at=T0,
         timeout_s=TIMEOUT_S,
-        retry=Retry(max_attempts=ATTEMPTS, backoff_s=2),
+        retry=Retry(max_attempts=ATTEMPTS, backoff_s=2, journal=journal),
         webhook_url=webhook_url,
     )
     return birth(run).run
@@ -126,6 +132,7 @@ def commands(attempt_id: str) -> list[Command]:
     return [
         Claim("att_2", "worker_2"),
         Append(attempt_id, (LOG,), Progress(50, steps_completed=1), Usage(1, 2, 3)),
+        Append(attempt_id, (MODEL_CALL,), usage=Usage(1, 2, 3), call=KEPT),
         Succeed(attempt_id, RESULT),
         Fail(attempt_id, NO),
         Fail(attempt_id, NO, retryable=True),
@@ -282,6 +289,15 @@ def test_a_run_of_a_shared_host_that_died_goes_on_alone_until_a_step_is_done() -
     assert not after(CLAIM, Append("att_1", usage=Usage(1)), run=lost).solo
 
 
+def test_a_kept_call_has_the_number_of_its_event() -> None:
+    kept = decide(after(CLAIM), Append("att_1", (LOG, MODEL_CALL, LOG), call=KEPT), T0)
+
+    assert kept.entry is not None
+    assert (kept.entry.generation, kept.entry.call) == (1, KEPT)
+    assert kept.events[1].kind is EventKind.MODEL_CALL
+    assert kept.entry.seq == kept.events[1].seq
+
+
 def test_a_finished_run_owes_a_notice_only_if_a_webhook_was_asked_for() -> None:
     asked = decide(after(CLAIM, run=born("https://example.com")), Succeed("att_1", RESULT), T0)
 
@@ -305,8 +321,12 @@ class Histories(RuleBasedStateMachine):
         self.now = T0
         self._begin()
 
-    def _begin(self) -> None:
-        self.run = born("https://example.com")
+    def _begin(self, journal: JournalMode = JournalMode.RESUME) -> None:
+        self.run = born("https://example.com", journal)
+        self.journal: list[int] = []
+        """The calls that the next attempt is to find, by number."""
+        self.kept: dict[int, list[int]] = {}
+        """What a store makes of the transitions: the calls in each generation."""
         self.events = [Event(self.run.id, 1, EventKind.STATUS, T0, b"")]
         self.state = "queued"
         self.holder: str | None = None
@@ -322,9 +342,16 @@ class Histories(RuleBasedStateMachine):
         transition = decide(self.run, command, self.now)
         self.events += transition.events
         self.notices += transition.notice is not None
+        self._keep(transition)
         self.run, self.state = transition.run, expected
         assert self.run.state == expected
         return transition
+
+    def _keep(self, transition: Transition) -> None:
+        if transition.entry is not None:
+            self.kept.setdefault(transition.entry.generation, []).append(transition.entry.seq)
+        if transition.forgets is not None:
+            del self.kept.get(transition.forgets, [])[-1:]
 
     def _release(self, transition: Transition | None, until: int) -> None:
         """The attempt, if there was one, has ended."""
@@ -370,6 +397,13 @@ class Histories(RuleBasedStateMachine):
             self.unproven = 0
 
     @rule(stale=SELDOM)
+    def record_call(self, stale: bool) -> None:
+        attempt_id, expected = self._held(stale, "running")
+        if self._do(Append(attempt_id, (MODEL_CALL,), usage=Usage(1), call=KEPT), expected):
+            self.unproven = 0
+            self.journal.append(self.run.seq)
+
+    @rule(stale=SELDOM)
     def succeed(self, stale: bool) -> None:
         attempt_id, expected = self._held(stale, "succeeded")
         self._release(self._do(Succeed(attempt_id, RESULT), expected), self.now)
@@ -381,6 +415,8 @@ class Histories(RuleBasedStateMachine):
         transition = self._do(Fail(attempt_id, NO, retryable), expected)
         self.failures += transition is not None
         self._release(transition, self.now)
+        if transition is not None and again:
+            self.journal = self.journal[:-1] if self.run.retry.journal is JournalMode.RESUME else []
 
     @rule(stale=SELDOM, cause=st.sampled_from(Cause), ago=st.integers(-1000, 1000))
     def lose(self, stale: bool, cause: Cause, ago: int) -> None:
@@ -424,9 +460,9 @@ class Histories(RuleBasedStateMachine):
         self._do(Due(), "queued" if self.state == "queued" else None)
 
     @precondition(lambda self: self.state in FINAL)
-    @rule()
-    def another_run(self) -> None:
-        self._begin()
+    @rule(journal=st.sampled_from(JournalMode))
+    def another_run(self, journal: JournalMode) -> None:
+        self._begin(journal)
 
     @rule()
     def cancel(self) -> None:
@@ -466,6 +502,10 @@ class Histories(RuleBasedStateMachine):
         assert run.lost <= MAX_LOST
         assert run.unproven <= MAX_UNPROVEN
         assert run.failures <= ATTEMPTS
+
+    @invariant()
+    def the_journal_has_what_need_not_be_asked_again(self) -> None:
+        assert self.kept.get(self.run.generation, []) == self.journal
 
     @invariant()
     def a_failed_run_says_why(self) -> None:

@@ -17,16 +17,18 @@ from hypothesis.stateful import (
     consumes,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from outlast.engine import Engine
 from outlast.errors import IdempotencyConflict, OutlastError
-from outlast.runs import Draft, EventKind, RunError, RunStatus
+from outlast.runs import Draft, EventKind, JournalMode, Retry, RunError, RunStatus
 from outlast.store.lanes import Limits
 from outlast.store.protocol import Page, RunFilter
 from outlast.transitions import Cause
+from tests.journal_factory import canonical, finished, record
 from tests.postgres import Postgres
 from tests.runs_factory import ME, claim, new_run
 from tests.store.conftest import BOTH, Either
@@ -58,6 +60,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.holder: dict[str, str] = {}
         self.keys: dict[str, tuple[str, bytes]] = {}
         self.lanes = LaneModel()
+        self.journals: dict[str, list[str]] = {}
+        """The calls that each run's next attempt is to find: each with one message."""
+        self.fresh: set[str] = set()
 
     def _run(self, work: Coroutine[object, object, T]) -> T:
         return self._runner.run(work)
@@ -80,9 +85,13 @@ class StoreMachine(RuleBasedStateMachine):
         target=runs,
         session=st.sampled_from([None, "a", "b"]),
         agent=st.sampled_from([None, "x"]),
+        journal=st.sampled_from([JournalMode.RESUME, JournalMode.RESUME, JournalMode.FRESH]),
     )
-    def submit(self, session: str | None, agent: str | None) -> str:
-        run = self._run(self._engine.submit(ME, new_run(session_id=session, agent=agent))).run
+    def submit(self, session: str | None, agent: str | None, journal: JournalMode) -> str:
+        new = new_run(session_id=session, agent=agent, retry=Retry(2, 0, journal))
+        run = self._run(self._engine.submit(ME, new)).run
+        if journal is JournalMode.FRESH:
+            self.fresh.add(run.id)
         self.status[run.id] = RunStatus.QUEUED
         self.lanes.enter(run.id, session, agent)
         return run.id
@@ -129,6 +138,57 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(held=held, n=st.integers(1, 3))
     def append(self, held: Held, n: int) -> None:
         self._try(held, self._engine.append(*held, [Draft(EventKind.LOG, b"{}")] * n))
+
+    @rule(held=held, text=st.sampled_from("pqr"))
+    def record_call(self, held: Held, text: str) -> None:
+        run = self._run(self._engine.head(held[0]))
+        if run is not None and self._try(held, record(self._engine, run, finished(text), held[1])):
+            known = self.journals.setdefault(held[0], [])
+            known += [text] if text not in known else []
+            self._find_journal(held[0])
+
+    @precondition(lambda self: self.holder)
+    @rule(n=st.integers(0, 2))
+    def fail_and_retry(self, n: int) -> None:
+        """On a new answer, the first time; the second is the last."""
+        held = sorted(self.holder.items())[n % len(self.holder)]
+        self.record_call(held, "s")
+        run = self._run(self._engine.head(held[0]))
+        if run is None or run.failures > 0 or run.retry.max_attempts == 1:
+            return
+        verb = self._engine.fail(*held, RunError("agent_error", "no"), retryable=True)
+        if self._try(held, verb):
+            del self.holder[held[0]]
+            self.status[held[0]] = RunStatus.QUEUED
+            self.journals[held[0]] = [] if held[0] in self.fresh else self.journals.get(held[0], [])[:-1]
+            self._clock.advance(0.001)
+            self._run(self._engine.recover())
+            self._find_journal(held[0])
+
+    @rule(target=runs, run_id=runs, mode=st.sampled_from(JournalMode))
+    def fork(self, run_id: str, mode: JournalMode) -> object:
+        try:
+            old = self._run(self._engine.get(ME, run_id))
+            run = self._run(self._engine.retry(ME, run_id, mode)).run
+        except OutlastError:
+            assert self.status.get(run_id) in (None, RunStatus.QUEUED, RunStatus.RUNNING)
+            return multiple()
+        known = self.journals.get(run_id, [])
+        agents_fault = old.error is not None and old.error.code == "agent_error"
+        self.journals[run.id] = (
+            [] if mode is JournalMode.FRESH else known[:-1] if agents_fault else list(known)
+        )
+        self.status[run.id] = RunStatus.QUEUED
+        self.fresh |= {run.id} if run_id in self.fresh else set()
+        self.lanes.enter(run.id, run.session_id, run.agent)
+        self._find_journal(run.id)
+        return run.id
+
+    def _find_journal(self, run_id: str) -> None:
+        run = self._run(self._engine.get(ME, run_id))
+        found = self._run(self._engine.journals.read(run_id, run.generation))
+        asked = [self._run(self._engine.journals.asked(run.tenant, call)) for call in found.calls]
+        assert asked == [canonical(text) for text in self.journals.get(run_id, [])]
 
     @rule(held=held, succeeds=st.booleans())
     def finish(self, held: Held, succeeds: bool) -> None:
@@ -186,6 +246,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.status[run_id] in (RunStatus.QUEUED, RunStatus.RUNNING)
             return
         del self.status[run_id]
+        self.journals.pop(run_id, None)
 
     @rule()
     def lease_ends(self) -> None:
@@ -231,7 +292,7 @@ def test_random_histories_leave_what_the_model_says(kind: str, request: pytest.F
 
 
 SETTINGS = settings(
-    max_examples=20,
+    max_examples=15,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
