@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from outlast.commands import exits, show
+from outlast.commands import exits
 from outlast.config import Settings
 from outlast.errors import ConfigError, RunNotFound
 
@@ -28,6 +28,8 @@ def list_all(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
+        from outlast.commands import show
+
         show.columns(("RUN", "STATUS", "CREATED", "COMMAND"), [_row(seen) for seen in found])
     return exits.OK
 
@@ -38,6 +40,8 @@ def status(settings: Settings, run_id: str, *, as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(seen)))
         return exits.OK
+    from outlast.commands import show
+
     show.pairs(
         [
             ("Run", seen.run_id),
@@ -59,6 +63,7 @@ def status(settings: Settings, run_id: str, *, as_json: bool) -> int:
 def logs(settings: Settings, run_id: str, *, follow: bool) -> int:
     """Print what the newest run's program has printed, as far as it is kept."""
     from outlast.clock import SystemClock
+    from outlast.commands import show
 
     folder = find(settings, run_id)
     shown = 0
@@ -111,6 +116,8 @@ def _seen(folder: "Folder") -> "Seen | None":
 
 
 def _row(seen: "Seen") -> Sequence[str]:
+    from outlast.commands import show
+
     return seen.run_id, seen.status, _moment(seen.created_at), show.plain(shlex.join(seen.argv))
 
 

@@ -110,11 +110,11 @@ async def cancel(folder: Folder, clock: Clock) -> bool:
     if folder.owner() is None:
         return await _cancel_ourselves(folder)
     deadline = clock.monotonic() + CANCELLED_S
-    while owner := folder.owner():
-        processes.send(owner, CANCEL)
+    while (owner := folder.owner()) is not None:
+        if owner:
+            late = clock.monotonic() > deadline  # it stands still; if it is killed, its processes die with it
+            processes.send(owner, signal.SIGKILL if late else CANCEL)
         await asyncio.sleep(_LOOK_S)
-        if clock.monotonic() > deadline:
-            processes.send(owner, signal.SIGKILL)  # it stands still; its processes die with it
     seen = await folder.look(clock)
     return seen is not None and (seen.status == "cancelled" or await cancel(folder, clock))
 

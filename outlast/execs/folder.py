@@ -80,7 +80,7 @@ class Folder:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return self._signature()
+            return self._signature(os.fstat(lock).st_ino)
         finally:
             os.close(lock)
         return None
@@ -89,11 +89,13 @@ class Folder:
         """What to raise when another process carries it out."""
         return StoreOwned(f"Run {self.path.name} is running, pid {self.owner() or 'unknown'}.")
 
-    def _signature(self) -> int:
+    def _signature(self, inode: int) -> int:
+        """The last one; 0 if it is that of an owner before, whose number may be another process's by now."""
         try:
-            return int((self.path / "pid").read_text())
+            pid = int((self.path / "pid").read_text())
         except (OSError, ValueError):
             return 0
+        return pid if _has_lock(pid, inode) else 0
 
     async def look(self, clock: Clock) -> Seen | None:
         """The newest run; null if there is none, for it was never handed in."""
@@ -135,6 +137,16 @@ class Folder:
         async with SqliteSight(self.path, clock).look() as snapshot:
             rows = await snapshot.rows(_LOG, run_id, after)
         return [msgspec.convert((seq, _message(data)), tuple[int, str]) for seq, data in rows]
+
+
+def _has_lock(pid: int, inode: int) -> bool:
+    """Whether the process has locked this file; True where that cannot be known."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return True
+    held = (line.split() for line in lines if " FLOCK " in line)
+    return any(words[-4] == str(pid) and words[-3].endswith(f":{inode}") for words in held)
 
 
 def _program(request: object) -> Program:

@@ -22,6 +22,8 @@ from outlast.worker import child, marks, processes
 from outlast.worker.host import warm
 from outlast.worker.link import Inbox, pack
 
+ALWAYS = ("outlast.worker.program",)
+"""What even a bare one has imported: it costs next to nothing."""
 URGE_S = 0.1
 """After this time a blocked agent is interrupted: the first word reaches only one that listens."""
 TICK_S = 0.05
@@ -89,7 +91,7 @@ def main(
     processes.adopt_orphans()
     processes.heed_nobody()
     processes.forbid_core_dumps()
-    warm(preload)
+    warm((*ALWAYS, *preload))
     if processes.LINUX and len(list(Path("/proc/self/task").iterdir())) > 1:
         print("outlast: a preloaded module has started a thread; agents may hang", file=sys.stderr)  # noqa: T201
     gc.collect()

@@ -28,6 +28,7 @@ from outlast.wakeups import Bell
 from outlast.worker import janitor, marks, processes, scratch
 from outlast.worker.access import ModelAccess
 from outlast.worker.attempt import Attempt, Desk
+from outlast.worker.forkserver import ALWAYS
 from outlast.worker.hosts import Hosts
 from outlast.worker.isolated import Isolated
 from outlast.worker.janitor import Beater
@@ -395,4 +396,5 @@ def _is_suspect(run: Run) -> bool:
 
 def _preload(runners: Mapping[str, Runner]) -> list[str]:
     modules = [module for runner in runners.values() for module in runner.preload]
-    return list(dict.fromkeys([*modules, *(runner.entry.partition(":")[0] for runner in runners.values())]))
+    entries = [runner.entry.partition(":")[0] for runner in runners.values()]
+    return [module for module in dict.fromkeys([*modules, *entries]) if module not in ALWAYS]
