@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 import platformdirs
 
+from outlast import providers
 from outlast.errors import ConfigError, did_you_mean
+from outlast.providers import ModelConfig, PriceConfig, UpstreamConfig
 
 DEFAULT_MODEL = "gpt-4o-mini"
 """Asked for when an API key or base URL is set and no model is named; said at start."""
@@ -107,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "text"
     agents: dict[str, AgentConfig] = {}
     mcp: dict[str, McpServer] = {}
+    upstreams: dict[str, UpstreamConfig] = {}
+    models: dict[str, ModelConfig] = {}
+    models_only: bool = False
+    """Let runs ask for the aliases of `models` and for what an upstream allows by name, and for nothing else."""
+    prices: dict[str, PriceConfig] = {}
 
     def __repr__(self) -> str:
         """Without the keys and passwords: this may get into a traceback."""
@@ -115,11 +122,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_model(self) -> bool:
         """Whether the operator named a provider or a model (the small local one is asked about elsewhere)."""
-        return bool(self.openai_api_key or self.openai_base_url or self.model)
+        return bool(self.openai_api_key or self.openai_base_url or self.model or self.models)
+
+    @property
+    def default_model(self) -> str | None:
+        """What runs that name no model ask for: what is set, else the provider's, else the first alias that fits."""
+        if self.model is not None:
+            return self.model
+        if (self.openai_api_key or self.openai_base_url) and not self.models_only:
+            return DEFAULT_MODEL
+        fitting = (
+            alias for alias, each in self.models.items() if self.upstreams[each.upstream].kind == "openai"
+        )
+        return next(fitting, None)
 
 
 _LISTS = frozenset({"api_keys", "webhook_allow", "webhook_retry", "cors_origins", "queues"})
-_TABLES = {"agents": AgentConfig, "mcp": McpServer}
+_TABLES = {
+    "agents": AgentConfig,
+    "mcp": McpServer,
+    "upstreams": UpstreamConfig,
+    "models": ModelConfig,
+    "prices": PriceConfig,
+}
 _VARIABLES = {
     name: name.upper() if name.startswith(("openai_", "anthropic_")) else f"OUTLAST_{name.upper()}"
     for name in Settings.__struct_fields__
@@ -156,6 +181,7 @@ def load(env: Mapping[str, str], **overrides: object) -> Settings:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_convert)
     except msgspec.ValidationError as error:
         raise ConfigError(_name_setting(error, values)) from error
+    settings = msgspec.structs.replace(settings, upstreams=providers.with_keys(settings.upstreams, env))
     _check(settings)
     return settings
 
@@ -284,7 +310,19 @@ def _check(settings: Settings) -> None:
     _check_the_rest(settings)
 
 
+def _check_models(settings: Settings) -> None:
+    providers.check(settings.upstreams, settings.models, settings.prices)
+    model = settings.model
+    if not settings.models_only or model in (None, *settings.models, *providers.RESERVED):
+        return
+    if not any(upstream.allows(str(model)) for upstream in settings.upstreams.values()):
+        raise ConfigError(
+            f"OUTLAST_MODEL is {model}, which is no alias of [models] in outlast.toml, and OUTLAST_MODELS_ONLY is set."
+        )
+
+
 def _check_the_rest(settings: Settings) -> None:
+    _check_models(settings)
     if not settings.agent_root.is_dir():
         raise ConfigError(f"OUTLAST_AGENT_ROOT is {settings.agent_root}, and there is no such folder.")
     if settings.public_url is not None and not _is_base(settings.public_url):

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from urllib.parse import urlsplit
 
-from outlast import interpreter, localmodel, telemetry
+from outlast import interpreter, localmodel, providers, telemetry
 from outlast.api import create_api
 from outlast.api.intake import Intake
 from outlast.clock import Clock, SystemClock
@@ -43,6 +43,8 @@ class Server:
         """Without `works` it accepts and shows runs, and leaves them to workers in other processes."""
         if not works and settings.database_url is None:
             raise ConfigError(_ALONE)
+        if works:
+            providers.require_keys(settings.upstreams)
         clock = clock or SystemClock()
         self.settings = localmodel.with_model(settings)
         self._clock = clock
@@ -170,7 +172,8 @@ def _say_what_started(settings: Settings) -> None:
     for sentence in (*peer_leftovers(os.environ), *unknown_variables(os.environ)):
         log.warning(sentence)
     model = settings.model or "none; set OPENAI_API_KEY or OPENAI_BASE_URL, or run: outlast model pull demo"
-    log.info("started", runs_in=_place(settings), model=model)
+    named = [f"{name} at {upstream.place}" for name, upstream in settings.upstreams.items()]
+    log.info("started", runs_in=_place(settings), model=model, upstreams=", ".join(named) or None)
 
 
 def _place(settings: Settings) -> str:

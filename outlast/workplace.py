@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from outlast import interpreter, localmodel, telemetry
+from outlast import interpreter, localmodel, providers, telemetry
 from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.draining import AT_ONCE, signals_drain
@@ -46,6 +46,7 @@ class Workplace:
 
         `terminal` is what programs of `outlast exec` read and write.
         """
+        providers.require_keys(settings.upstreams)
         self._instance = instance
         self._runners = runners
         self._terminal = terminal

@@ -38,9 +38,10 @@ Send = Callable[[Message], Awaitable[None]]
 class Asked:
     """One request that reached the provider."""
 
-    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes, query: str = "") -> None:
         self.method = method
         self.path = path
+        self.query = query
         self.headers = headers
         self.body = body
         self.at = time.monotonic()
@@ -259,7 +260,9 @@ async def _read(scope: MutableMapping[str, object], receive: Receive) -> Asked:
         piece = message.get("body", b"")
         assert isinstance(piece, bytes)
         body, more = body + piece, bool(message.get("more_body"))
-    return Asked(str(scope["method"]), str(scope["path"]), headers, body)
+    query = scope["query_string"]
+    assert isinstance(query, bytes)
+    return Asked(str(scope["method"]), str(scope["path"]), headers, body, query.decode("latin-1"))
 
 
 async def _gone(receive: Receive) -> None:

@@ -152,7 +152,7 @@ def test_every_setting_has_its_heading_its_variable_and_its_default() -> None:
     assert set(said) == {_heading(name) for name in Settings.__struct_fields__}
     for name, default in zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True):
         section = said[_heading(name)]
-        assert f"`{name}`" in section or name in ("agents", "mcp")
+        assert f"`{name}`" in section or name in _TABLES
         assert f"default `{_text(default)}`" in section or "default: " in section, name
 
 
@@ -166,8 +166,11 @@ def test_the_settings_pages_file_is_one() -> None:
     assert settings.agents["triage"].function == "agents:triage"
 
 
+_TABLES = ("agents", "mcp", "upstreams", "models", "prices")
+
+
 def _heading(name: str) -> str:
-    if name in ("agents", "mcp"):
+    if name in _TABLES:
         return name
     return name.upper() if name.startswith(("openai_", "anthropic_")) else f"OUTLAST_{name.upper()}"
 

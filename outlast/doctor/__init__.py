@@ -10,7 +10,7 @@ from functools import partial
 
 from outlast.clock import Clock
 from outlast.config import Settings
-from outlast.doctor import database, folder, promises, stuck
+from outlast.doctor import database, folder, models, promises, stuck
 from outlast.doctor.findings import Check, Finding, Level, fine, note, wrong
 from outlast.store.choose import sight_of
 from outlast.store.snapshot import Sight
@@ -39,6 +39,7 @@ async def examine(
             ]
         found = [fine("schema", f"It is {lag.version}, up to date.")]
         found += await _around(settings, sight)(snapshot)
+        found += models.check(settings)
         what = await promises.summary(snapshot, newest)
     kept = await _confirmed(sight, promises.checks(newest), confirm_s)
     going = await _confirmed(sight, stuck.CHECKS, confirm_s)

@@ -16,6 +16,7 @@ from outlast.gateway.grants import Grant, Grants
 from outlast.gateway.ledger import Ledger
 from outlast.gateway.listener import Listener
 from outlast.gateway.patience import Patience
+from outlast.gateway.prices import Prices
 from outlast.gateway.upstream import LocalModel, Upstreams
 
 _log = telemetry.get("gateway")
@@ -37,7 +38,9 @@ class Gateway:
         """`ConfigError` when OPENAI_BASE_URL is no URL. `grace_s` bounds the calls of a revoked attempt not cut."""
         self._grants = Grants()
         upstreams = Upstreams(settings, local_model)
-        self._calls = Calls(upstreams, Ledger(engine, clock, self._grants), patience or Patience())
+        self._calls = Calls(
+            upstreams, Ledger(engine, clock, self._grants, Prices(settings.prices)), patience or Patience()
+        )
         self._listener = Listener(Endpoint(self._grants, upstreams, self._calls))
         self._grace_s = grace_s
         self.base_url = ""

@@ -11,7 +11,9 @@ from outlast import telemetry
 from outlast.gateway import wish
 from outlast.gateway.answer import Ask
 from outlast.gateway.patience import Patience, is_passing
-from outlast.gateway.upstream import Route, Target
+from outlast.gateway.prices import Prices
+from outlast.gateway.target import Target
+from outlast.gateway.upstream import Route
 from outlast.gateway.wish import Wish
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ class Reached(msgspec.Struct, frozen=True):
 class Asking:
     """The gateway's connections to upstreams."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, prices: Prices) -> None:
         self._patience = patience
+        self._prices = prices
         self._forward: Forward | None = None
         self._uncounted: set[str] = set()
         """Base URLs that refuse `stream_options`."""
@@ -59,6 +62,7 @@ class Asking:
     async def _reach(self, route: Route, ask: Ask, wished: Wish) -> Reached:
         if route.model is not None and route.model != wished.model:
             ask = msgspec.structs.replace(ask, body=wish.with_model(ask.body, route.model))
+        self._prices.begin(route)
         add_usage = ask.path == "/chat/completions" and wished.hides_usage
         heard, added = await self._hear(route.target, ask, add_usage=add_usage)
         return Reached(heard, route, added)

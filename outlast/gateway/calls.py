@@ -28,7 +28,7 @@ class Calls:
     def __init__(self, upstreams: Upstreams, ledger: Ledger, patience: Patience) -> None:
         self._upstreams = upstreams
         self._ledger = ledger
-        self._asking = Asking(patience)
+        self._asking = Asking(patience, ledger.prices)
 
     async def close(self) -> None:
         """Close the connections to providers."""

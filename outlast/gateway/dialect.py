@@ -18,7 +18,8 @@ class Dialect(StrEnum):
 MESSAGES = "/messages"
 COUNT_TOKENS = "/messages/count_tokens"
 """Anthropic's free count of what a message would take: nothing is generated."""
-SERVED = frozenset({"/chat/completions", "/responses", "/embeddings", MESSAGES, COUNT_TOKENS})
+EMBEDDINGS = "/embeddings"
+SERVED = frozenset({"/chat/completions", "/responses", EMBEDDINGS, MESSAGES, COUNT_TOKENS})
 
 
 def spoken(path: str, headers: Headers) -> Dialect:

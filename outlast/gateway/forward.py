@@ -17,7 +17,7 @@ from yarl import URL
 from outlast import telemetry
 from outlast.gateway.answer import JSON, NO_RETRY, Ask, BrokenOff, Header, Refusal
 from outlast.gateway.patience import Patience
-from outlast.gateway.upstream import Target
+from outlast.gateway.target import Target
 
 CONNECT_S = 15.0
 IDLE_S = 600.0

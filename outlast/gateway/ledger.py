@@ -9,6 +9,7 @@ from outlast.errors import Fenced, OutlastError, RunNotFound
 from outlast.gateway.answer import Ask
 from outlast.gateway.dialect import COUNT_TOKENS
 from outlast.gateway.grants import Grants, Holder
+from outlast.gateway.prices import Prices
 from outlast.gateway.upstream import Route
 from outlast.gateway.usage import Meter
 from outlast.runs import Draft, EventKind, Usage
@@ -34,6 +35,11 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often the gateway asked the provider."""
     agent_retry: int = 0
     """How often the agent's client says it has asked the same before."""
+    cost_usd: float | None = None
+    upstream: str | None = None
+    """Who answered, where the operator has named it."""
+    alias: str | None = None
+    """By which alias, when it was not the one that was asked."""
     error: str | None = None
 
 
@@ -58,10 +64,11 @@ class Tally:
 class Ledger:
     """Records calls in their runs."""
 
-    def __init__(self, engine: Engine, clock: Clock, grants: Grants) -> None:
+    def __init__(self, engine: Engine, clock: Clock, grants: Grants, prices: Prices) -> None:
         self._engine = engine
         self._clock = clock
         self._grants = grants
+        self.prices = prices
 
     def open(self, holder: Holder, ask: Ask, model: str | None) -> Tally:
         """A call begins."""
@@ -84,15 +91,23 @@ class Ledger:
 
     async def _write(self, tally: Tally) -> None:
         holder, tokens = tally.holder, tally.meter.tokens
-        draft = Draft(EventKind.MODEL_CALL, msgspec.json.encode(self._event(tally)))
+        cost = await self._cost(tally)
+        draft = Draft(EventKind.MODEL_CALL, msgspec.json.encode(self._event(tally, cost)))
         if tally.meter.error is not None or tally.path == COUNT_TOKENS:
             await self._engine.append(holder.run_id, holder.attempt_id, [draft])
         else:
-            usage = Usage(1, tokens.input or 0, tokens.output or 0, 0, 1)
+            usage = Usage(1, tokens.input or 0, tokens.output or 0, cost or 0, int(cost is None))
             await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft)
 
-    def _event(self, tally: Tally) -> ModelCall:
-        tokens = tally.meter.tokens
+    async def _cost(self, tally: Tally) -> int | None:
+        """What it cost, in nano-USD; null if nobody knows, or nothing was answered."""
+        if tally.route is None or tally.meter.error is not None or tally.path == COUNT_TOKENS:
+            return None
+        await self.prices.ready()
+        return self.prices.cost(tally.route, tally.path, tally.meter.tokens, self._clock.now())
+
+    def _event(self, tally: Tally, cost: int | None) -> ModelCall:
+        tokens, route = tally.meter.tokens, tally.route
         return ModelCall(
             model=tally.model,
             path=f"/v1{tally.path}",
@@ -105,6 +120,9 @@ class Ledger:
             cache_write_tokens=tokens.cache_write or None,
             tries=tally.tries,
             agent_retry=tally.agent_retry,
+            cost_usd=None if cost is None else cost / 1e9,
+            upstream=route.target.name if route else None,
+            alias=route.alias if route and route.alias != tally.model else None,
             error=tally.meter.error,
         )
 

@@ -1,23 +1,19 @@
-"""Where a call goes: a provider of the operator's, or the small local model for the alias `demo`.
-
-The provider's key is read here and put on the wire by `forward`; no answer, error or log line carries it.
+"""Which upstream a model's name means: the operator's aliases, what an upstream allows by name, else the provider of
+OPENAI_API_KEY or ANTHROPIC_API_KEY; and `demo` is the small local model.
 """
 
 import asyncio
-import urllib.request
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import msgspec
 
 from outlast import telemetry
 from outlast.config import DEFAULT_MODEL, Settings
-from outlast.errors import ConfigError, OutlastError
+from outlast.errors import OutlastError
 from outlast.gateway.answer import Refusal
 from outlast.gateway.dialect import Dialect
+from outlast.gateway.target import Target, of_anthropic, of_openai, of_upstream
 
-OPENAI = "https://api.openai.com/v1"
-ANTHROPIC = "https://api.anthropic.com"
 DEMO = "demo"
 """The alias of the local model."""
 DEFAULT = "default"
@@ -29,42 +25,12 @@ LocalModel = Callable[[], Awaitable[str]]
 _log = telemetry.get("gateway")
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Who answers a call."""
-
-    base_url: str
-    key: str | None = None
-    proxy: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    """What is sent instead of the agent's headers of these names, the key among them."""
-    query: str = ""
-    """What is sent before the agent's query."""
-    name: str | None = None
-    """What the operator calls it; null for the upstream of OPENAI_API_KEY and that of ANTHROPIC_API_KEY."""
-    setting: str = "OPENAI_BASE_URL"
-    """Where its address comes from."""
-    speaks: frozenset[Dialect] = frozenset(Dialect)
-
-    def __repr__(self) -> str:
-        """Without the key: this may get into a traceback."""
-        return f"Target({self.place})"
-
-    def url(self, path: str, query: str) -> str:
-        """Where a call goes."""
-        queries = "&".join(filter(None, (self.query, query)))
-        return self.base_url + path + (f"?{queries}" if queries else "")
-
-    @property
-    def place(self) -> str:
-        """What may be said of it: host and port, nothing secret."""
-        parts = urlsplit(self.base_url)
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-
-
 class Route(msgspec.Struct, frozen=True):
     """One way for a call to be answered."""
 
     target: Target
+    alias: str | None
+    """The model's name as a run knows it."""
     model: str | None
     """The model's name as the target knows it."""
 
@@ -74,55 +40,87 @@ class Upstreams:
 
     def __init__(self, settings: Settings, local_model: LocalModel | None) -> None:
         """`ConfigError` when an address is no URL."""
-        self._provider = _openai(settings)
-        self._anthropic = _anthropic(settings)
-        self._named = settings.model or DEFAULT_MODEL
+        self._settings = settings
+        self._openai = of_openai(settings)
+        self._anthropic = of_anthropic(settings)
+        self._targets = {name: of_upstream(name, each) for name, each in settings.upstreams.items()}
         self._local_model = local_model
         self._starting = asyncio.Lock()
 
     @property
     def aliases(self) -> list[str]:
-        """The models to name, the default first."""
-        names = [self._named] if self._provider else []
-        return [*names, DEMO] if self._local_model else names
+        """The models to name in OpenAI's dialect, the default first."""
+        return self.names(Dialect.OPENAI)
 
     def names(self, dialect: Dialect) -> list[str]:
-        """The models to name in this dialect."""
-        return self.aliases if dialect is Dialect.OPENAI else []
+        """The models to name in this dialect, the default first."""
+        names = [alias for alias in self._settings.models if dialect in self._of_alias(alias).target.speaks]
+        named = self._settings.default_model or (DEFAULT_MODEL if self._openai else None)
+        if dialect is Dialect.OPENAI and named not in (None, DEMO):
+            names.insert(0, str(named))
+        if dialect is Dialect.OPENAI and self._local_model is not None:
+            names.append(DEMO)
+        return list(dict.fromkeys(names))
 
     def meant(self, model: str | None, granted: str | None) -> str | None:
-        """The model's name as its upstream knows it: `default` is the run's own, else the server's."""
+        """The model's name as its run means it: `default` is the run's own, else the server's."""
         if model != DEFAULT:
             return model
         return granted or next(iter(self.aliases), DEFAULT)
 
     async def find(self, model: str | None, dialect: Dialect) -> tuple[Route, ...] | Refusal:
         """Who answers for this model, the first first; or the refusal that says why nobody does."""
+        if model in self._settings.models:
+            return self._by_alias(model, dialect)
         if model == DEMO and self._local_model is not None:
             local = await self._local(self._local_model)
-            return local if isinstance(local, Refusal) else (Route(local, model),)
-        target = self._default(dialect)
-        return (Route(target, model),) if target is not None else self._none(model, dialect)
+            return local if isinstance(local, Refusal) else (Route(local, model, model),)
+        target = self._by_name(model, dialect)
+        return (Route(target, model, model),) if target is not None else self._nobody(model, dialect)
 
-    def _default(self, dialect: Dialect) -> Target | None:
+    def _by_alias(self, alias: str, dialect: Dialect) -> tuple[Route, ...] | Refusal:
+        routes = [self._of_alias(each) for each in (alias, *self._settings.models[alias].fallback)]
+        if dialect in routes[0].target.speaks:
+            return tuple(routes)
+        way = "/v1/messages" if dialect is Dialect.OPENAI else "/v1/chat/completions or /v1/responses"
+        return Refusal(
+            404, "wrong_dialect", f"The model {alias!r} is not to be had here: ask for it at {way}."
+        )
+
+    def _of_alias(self, alias: str) -> Route:
+        model = self._settings.models[alias]
+        return Route(self._targets[model.upstream], alias, model.model or alias)
+
+    def _by_name(self, model: str | None, dialect: Dialect) -> Target | None:
+        for name, upstream in self._settings.upstreams.items():
+            if model is not None and upstream.allows(model) and dialect in self._targets[name].speaks:
+                return self._targets[name]
+        if self._settings.models_only:
+            return None
         if dialect is Dialect.ANTHROPIC and self._anthropic is not None:
             return self._anthropic
-        provider = self._provider
-        return provider if provider is not None and dialect in provider.speaks else None
+        return self._openai if self._openai is not None and dialect in self._openai.speaks else None
 
-    def _none(self, model: str | None, dialect: Dialect) -> Refusal:
+    def _nobody(self, model: str | None, dialect: Dialect) -> Refusal:
+        allowed = [
+            *self.names(dialect),
+            *(pattern for each in self._settings.upstreams.values() for pattern in each.models),
+        ]
+        if self._settings.models_only:
+            words = f"This server does not let runs ask for the model {model!r}, only for: "
+            return Refusal(404, "model_not_allowed", words + (", ".join(allowed) or "none") + ".")
         ways = "ANTHROPIC_API_KEY" if dialect is Dialect.ANTHROPIC else "OPENAI_API_KEY or OPENAI_BASE_URL"
+        instead = f", or ask for one of: {', '.join(map(repr, allowed))}." if allowed else "."
         return Refusal(
             404,
             "no_model_configured",
-            f"This server has no provider for the model {model!r}. Start it with {ways} set"
-            + (f", or ask for the model {DEMO!r}." if self._local_model else "."),
+            f"This server has no provider for the model {model!r}. Start it with {ways} set{instead}",
         )
 
     async def _local(self, local_model: LocalModel) -> Target | Refusal:
         try:
             async with self._starting:
-                return Target((await local_model()).rstrip("/"))
+                return Target((await local_model()).rstrip("/"), is_local=True)
         except OutlastError as error:
             return Refusal(503, error.code, error.detail)
         except Exception as error:
@@ -130,44 +128,3 @@ class Upstreams:
             return Refusal(
                 503, "local_model_failed", "The local model did not start; the server's log says why."
             )
-
-
-def _openai(settings: Settings) -> Target | None:
-    if not settings.has_model or (settings.model == DEMO and not settings.openai_base_url):
-        return None
-    # OpenAI's own does not speak Anthropic's dialect; of others one cannot know.
-    speaks = frozenset(Dialect) if settings.openai_base_url else frozenset({Dialect.OPENAI})
-    base_url = settings.openai_base_url or OPENAI
-    return _target(base_url, "OPENAI_BASE_URL", settings.openai_api_key, "authorization", speaks)
-
-
-def _anthropic(settings: Settings) -> Target | None:
-    if not (settings.anthropic_api_key or settings.anthropic_base_url):
-        return None
-    base_url = (settings.anthropic_base_url or ANTHROPIC).rstrip("/").removesuffix("/v1") + "/v1"
-    speaks = frozenset({Dialect.ANTHROPIC})
-    return _target(base_url, "ANTHROPIC_BASE_URL", settings.anthropic_api_key, "x-api-key", speaks)
-
-
-def _target(
-    base_url: str, setting: str, key: str | None, key_header: str, speaks: frozenset[Dialect]
-) -> Target:
-    base_url = base_url.rstrip("/")
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{setting} has to be a URL such as https://api.openai.com/v1.")
-    headers: tuple[tuple[str, str], ...] = ()
-    if key:
-        # One of the two ways to say who asks has to give way; what is left would be told to every log on the way.
-        base_url = base_url.replace(f"{parts.netloc}", parts.netloc.rpartition("@")[2], 1)
-        headers = ((key_header, f"Bearer {key}" if key_header == "authorization" else key),)
-    proxy = _proxy(parts.scheme, parts.hostname)
-    return Target(base_url, key, proxy, headers, setting=setting, speaks=speaks)
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    """The operator's proxy for this host (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, less `NO_PROXY`)."""
-    if host == "localhost" or host.startswith("127.") or host == "::1" or urllib.request.proxy_bypass(host):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(scheme) or proxies.get("all")

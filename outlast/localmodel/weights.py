@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from outlast.config import DEFAULT_MODEL, Settings
+from outlast.config import Settings
 from outlast.errors import OutlastError
 
 DEMO_ALIAS = "demo"
@@ -108,9 +108,7 @@ def require() -> Path:
 
 def with_model(settings: Settings) -> Settings:
     """Name the model that runs without one of their own ask for: the small one if nothing else is there, or none."""
-    model = settings.model
-    if model is None and settings.has_model:
-        model = DEFAULT_MODEL
+    model = settings.default_model
     if model is None and available():
         model = DEMO_ALIAS
     return msgspec.structs.replace(settings, model=model)

@@ -22,14 +22,16 @@ HASTE = Patience(first_s=0.01, longest_s=0.02)
 class Agent:
     """An attempt and what it needs to call a model."""
 
-    def __init__(self, engine: Engine, gateway: Gateway, run: Run, attempt_id: str) -> None:
+    def __init__(
+        self, engine: Engine, gateway: Gateway, run: Run, attempt_id: str, model: str | None = "gpt-granted"
+    ) -> None:
         self.engine = engine
         self.gateway = gateway
         self.run_id = run.id
         self.attempt_id = attempt_id
         self.holds_lease = True
         """What its worker says of its lease."""
-        self.grant = gateway.grant(run.id, attempt_id, "gpt-granted", lambda: self.holds_lease)
+        self.grant = gateway.grant(run.id, attempt_id, model, lambda: self.holds_lease)
 
     def openai(self, max_retries: int = 0) -> openai.AsyncOpenAI:
         """OpenAI's client, as an agent has it."""
