@@ -13,17 +13,13 @@ import msgspec
 from outlast.clock import iso
 from outlast.errors import Fenced, Refused, RunActive, RunFinished
 from outlast.journal import Entry
+from outlast.moves import attempt_ms, encode, end, move, release, requeue, status
 from outlast.runs import (
     FINAL,
-    Attempt,
     AttemptEnd,
-    Body,
     Draft,
-    Event,
     EventKind,
     JournalMode,
-    Json,
-    Notice,
     Run,
     RunError,
     RunState,
@@ -78,7 +74,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
 
 def birth(run: Run) -> Transition:
     """The first transition: a submitted run is queued, with its first event; ready, unless it is for later."""
-    return _move(run, run.created_at, [_status(run)])
+    return move(run, run.created_at, [status(run)])
 
 
 def decide(run: Run, command: Command, now: int) -> Transition:
@@ -120,7 +116,7 @@ def _claim(run: Run, command: Command, now: int) -> Transition:
         unproven=run.unproven + 1,
         started_at=run.started_at if run.started_at is not None else now,
     )
-    return _move(running, now, [_status(running, attempt=number)])
+    return move(running, now, [status(running, attempt=number)])
 
 
 def _append(run: Run, command: Command, now: int) -> Transition:
@@ -136,7 +132,7 @@ def _append(run: Run, command: Command, now: int) -> Transition:
         unproven=0 if proven else run.unproven,
         solo=run.solo and not (step_done or command.usage is not None),
     )
-    moved = _move(changed, now, list(command.drafts))
+    moved = move(changed, now, list(command.drafts))
     if command.call is None:
         return moved
     seq = max(event.seq for event in moved.events if event.kind is EventKind.MODEL_CALL)
@@ -149,11 +145,11 @@ def _begin_step(run: Run, command: Command, now: int) -> Transition:
     step = begun(run, command, now)
     if step.state is StepState.UNSURE:
         waiting = msgspec.structs.replace(run, waiting_kind="tool", waiting=_asked(step, now), unproven=0)
-        moved = _release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason="waiting_tool")
+        moved = release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason="waiting_tool")
     elif step.state is StepState.RUNNING:
         moved = Transition(run)
     else:
-        moved = _move(run, now, [_told(step, replayed=True)])
+        moved = move(run, now, [_told(step, replayed=True)])
     return msgspec.structs.replace(moved, step=step)
 
 
@@ -161,7 +157,7 @@ def _asked(step: Step, now: int) -> msgspec.Raw:
     asked: dict[str, object] = {"step": step.key, "name": step.name}
     if step.input is not None:
         asked["input"] = msgspec.Raw(step.input)
-    return msgspec.Raw(_encode({**asked, "since": iso(now)}))
+    return msgspec.Raw(encode({**asked, "since": iso(now)}))
 
 
 def _end_step(run: Run, command: Command, now: int) -> Transition:
@@ -174,14 +170,14 @@ def _end_step(run: Run, command: Command, now: int) -> Transition:
     changed = msgspec.structs.replace(
         run, unproven=0 if proven else run.unproven, solo=run.solo and not proven
     )
-    return msgspec.structs.replace(_move(changed, now, [_told(step)]), step=step)
+    return msgspec.structs.replace(move(changed, now, [_told(step)]), step=step)
 
 
 def _answer_step(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, AnswerStep)
     step = answered(run, command, now)
     woken = _woken(run)
-    moved = _move(woken, now, [_told(step, answer=command.answer.value), _status(woken)])
+    moved = move(woken, now, [_told(step, answer=command.answer.value), status(woken)])
     return msgspec.structs.replace(moved, step=step)
 
 
@@ -192,14 +188,14 @@ def _told(step: Step, **words: str | bool) -> Draft:
         data["ms"] = step.ended_at - step.started_at
     if step.error is not None:
         data["error"] = step.error
-    return Draft(EventKind.STEP, _encode({**data, **words}))
+    return Draft(EventKind.STEP, encode({**data, **words}))
 
 
 def _succeed(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, Succeed)
     progress = msgspec.structs.replace(run.progress, percentage=100.0)
     done = msgspec.structs.replace(run, progress=progress, result_size=command.result.size)
-    return _end(done, SUCCEEDED, AttemptEnd.SUCCEEDED, now, result=command.result)
+    return end(done, SUCCEEDED, AttemptEnd.SUCCEEDED, now, result=command.result)
 
 
 def _fail(run: Run, command: Command, now: int) -> Transition:
@@ -210,15 +206,15 @@ def _fail(run: Run, command: Command, now: int) -> Transition:
             run.retry.backoff_s * 2 ** (failed.failures - 1) * 1000 * _jitter(command.attempt_id)
         )
         return _again(failed, now, command.error, due_at=now + pause_ms)
-    return _end(failed, FAILED, AttemptEnd.FAILED, now, error=command.error)
+    return end(failed, FAILED, AttemptEnd.FAILED, now, error=command.error)
 
 
 def _again(run: Run, now: int, why: RunError, *, due_at: int) -> Transition:
     """A retry of what failed: not of the last answer alone, which may be why, or of none of them."""
     if run.retry.journal is JournalMode.FRESH:
         run = msgspec.structs.replace(run, generation=run.generation + 1)
-        return _requeue(run, AttemptEnd.FAILED, now, now, why, due_at=due_at)
-    requeued = _requeue(run, AttemptEnd.FAILED, now, now, why, due_at=due_at)
+        return requeue(run, AttemptEnd.FAILED, now, now, why, due_at=due_at)
+    requeued = requeue(run, AttemptEnd.FAILED, now, now, why, due_at=due_at)
     return msgspec.structs.replace(requeued, forgets=run.generation)
 
 
@@ -255,25 +251,25 @@ def _wait(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, Wait)
     if command.kind == BUDGET and run.budget.is_left(run.usage):
         why = RunError("budget_raised", "The run was given more while it was about to wait for it.")
-        return _requeue(run, AttemptEnd.WAITING, now, now, why)
+        return requeue(run, AttemptEnd.WAITING, now, now, why)
     waiting = msgspec.structs.replace(run, waiting_kind=command.kind, waiting=command.detail, unproven=0)
-    return _release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason=f"waiting_{command.kind}")
+    return release(waiting, WAITING, AttemptEnd.WAITING, now, now, reason=f"waiting_{command.kind}")
 
 
 def _afford(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, Afford)
     budget = command.change(run.budget)
     changed = msgspec.structs.replace(run, budget=budget)
-    drafts = [Draft(EventKind.BUDGET, _encode(budget.allowed))]
+    drafts = [Draft(EventKind.BUDGET, encode(budget.allowed))]
     if run.waiting_kind == BUDGET and budget.is_left(run.usage):
         changed = _woken(changed)
-        drafts.append(_status(changed))
-    return _move(changed, now, drafts)
+        drafts.append(status(changed))
+    return move(changed, now, drafts)
 
 
 def _wake(run: Run, command: Command, now: int) -> Transition:
     woken = _woken(run)
-    return _move(woken, now, [_status(woken)])
+    return move(woken, now, [status(woken)])
 
 
 def _woken(run: Run) -> Run:
@@ -300,15 +296,15 @@ def _enrol(run: Run, command: Command, now: int) -> Transition:
 
 
 def _cancel(run: Run, command: Command, now: int) -> Transition:
-    return _end(run, CANCELLED, AttemptEnd.CANCELLED, now)
+    return end(run, CANCELLED, AttemptEnd.CANCELLED, now)
 
 
 def _delete(run: Run, command: Command, now: int) -> Transition:
     return Transition(run)
 
 
-def _give_up_or_requeue(run: Run, end: AttemptEnd, ended_at: int, now: int, why: RunError) -> Transition:
-    executed_ms = run.executed_ms + _attempt_ms(run, ended_at)
+def _give_up_or_requeue(run: Run, how: AttemptEnd, ended_at: int, now: int, why: RunError) -> Transition:
+    executed_ms = run.executed_ms + attempt_ms(run, ended_at)
     if executed_ms >= run.timeout_s * 1000:
         error = RunError("timeout", f"The run used up its {run.timeout_s} s of execution time.")
     elif run.lost >= MAX_LOST:
@@ -321,125 +317,8 @@ def _give_up_or_requeue(run: Run, end: AttemptEnd, ended_at: int, now: int, why:
             f"{why.message} {run.unproven} attempts began without any progress; it is given up.",
         )
     else:
-        return _requeue(run, end, ended_at, now, why)
-    return _end(run, FAILED, end, now, error=error, ended_at=ended_at)
-
-
-def _requeue(
-    run: Run, end: AttemptEnd, ended_at: int, now: int, why: RunError, *, due_at: int | None = None
-) -> Transition:
-    queued = msgspec.structs.replace(run, due_at=due_at, ready=due_at is None)
-    return _release(queued, QUEUED, end, ended_at, now, reason=why.code, message=why.message)
-
-
-def _release(run: Run, state: RunState, end: AttemptEnd, ended_at: int, now: int, **words: str) -> Transition:
-    """Take the run from its attempt without ending it."""
-    freed = msgspec.structs.replace(_without_attempt(run, ended_at), state=state)
-    drafts = [_status(freed, attempt=run.attempt, **words)]
-    return _move(freed, now, drafts, attempt=_ended(run, end, ended_at))
-
-
-def _end(
-    run: Run,
-    state: RunState,
-    end: AttemptEnd,
-    now: int,
-    *,
-    result: Body | None = None,
-    error: RunError | None = None,
-    ended_at: int | None = None,
-) -> Transition:
-    """The one way to a final state: status, terminal event and webhook notice together."""
-    ended_at = now if ended_at is None else ended_at
-    final = msgspec.structs.replace(
-        _without_attempt(run, ended_at),
-        state=state,
-        ready=False,
-        due_at=None,
-        blocked_by=None,
-        waiting_kind=None,
-        waiting=None,
-        finished_at=now,
-        error=error,
-    )
-    return _move(
-        final,
-        now,
-        [Draft(EventKind.COMPLETE, _encode(_outcome(final)))],
-        attempt=_ended(run, end, ended_at),
-        result=result,
-        notice=_notice(final, result),
-    )
-
-
-def _move(
-    run: Run,
-    now: int,
-    drafts: list[Draft],
-    *,
-    attempt: Attempt | None = None,
-    result: Body | None = None,
-    notice: Notice | None = None,
-) -> Transition:
-    """Number the events and make the transition."""
-    events = tuple(
-        Event(run.id, run.seq + n, draft.kind, now, draft.data, attempt.id if attempt else run.attempt_id)
-        for n, draft in enumerate(drafts, 1)
-    )
-    numbered = msgspec.structs.replace(run, seq=run.seq + len(events)) if events else run
-    return Transition(numbered, events, attempt, result, notice)
-
-
-def _without_attempt(run: Run, ended_at: int) -> Run:
-    return msgspec.structs.replace(
-        run,
-        attempt_id=None,
-        attempt_at=None,
-        worker_id=None,
-        executed_ms=run.executed_ms + _attempt_ms(run, ended_at),
-    )
-
-
-def _attempt_ms(run: Run, ended_at: int) -> int:
-    return max(0, ended_at - run.attempt_at) if run.attempt_at is not None else 0
-
-
-def _ended(run: Run, end: AttemptEnd, ended_at: int) -> Attempt | None:
-    if run.attempt_id is None or run.attempt_at is None or run.worker_id is None:
-        return None
-    return Attempt(run.attempt_id, run.id, run.attempt, run.worker_id, run.attempt_at, ended_at, end)
-
-
-def _status(run: Run, **words: str | int) -> Draft:
-    return Draft(EventKind.STATUS, _encode({"status": run.status.value, **words}))
-
-
-def _outcome(run: Run) -> dict[str, str]:
-    outcome = {"status": run.status.value, "job_id": run.id}
-    if run.error is not None:
-        outcome |= {"error": run.error.message, "error_code": run.error.code}
-    return outcome
-
-
-def _notice(run: Run, result: Body | None) -> Notice | None:
-    if run.webhook_url is None or run.finished_at is None:
-        return None
-    body: dict[str, object] = {
-        **_outcome(run),
-        "duration_seconds": run.executed_ms / 1000,
-        "created_at": iso(run.created_at),
-        "completed_at": iso(run.finished_at),
-    }
-    if (spent := run.usage.spent) is not None:
-        body["usage"] = spent
-    if run.session_id is not None:
-        body["session_id"] = run.session_id
-    if run.metadata is not None:
-        body["metadata"] = run.metadata
-    return Notice(f"msg_{run.id}", run.id, run.tenant, run.webhook_url, _encode(body), result)
-
-
-_encode: Callable[[object], Json] = msgspec.json.Encoder().encode
+        return requeue(run, how, ended_at, now, why)
+    return end(run, FAILED, how, now, error=error, ended_at=ended_at)
 
 
 def _rule(sources: str, command: type[Command], targets: str, handler: Handler, says: str) -> Rule:
