@@ -108,6 +108,7 @@ def forked(run_id: str, caller: Caller, old: Run, now: int, idempotency: Idempot
         order_at=now - old.priority_s * 1000,
         forked_from=old.id,
         retry=old.retry,
+        budget=old.budget,
         webhook_url=old.webhook_url,
         metadata=old.metadata,
         idempotency_key=idempotency.key if idempotency else None,

@@ -22,6 +22,8 @@ _OF_RUNS = {
     "list": "The runs, newest first.",
     "cancel": "End a run.",
     "budget": "Change what a run may use.",
+    "retry": "Ask for a finished run again.",
+    "calls": "The model calls of a run.",
     "delete": "Remove a finished run and all that belongs to it.",
 }
 _OTHERS = {

@@ -40,6 +40,7 @@ from outlast.store.plan import conflict, not_there
 from outlast.store.protocol import (
     Claimed,
     Listing,
+    ModelCallSeen,
     Offer,
     Page,
     RunFilter,
@@ -158,6 +159,13 @@ class Engine:
         """Up to `limit` events numbered above `after`, in order."""
         await self.get(caller, run_id)
         return await self._store.events(run_id, after, limit)
+
+    async def model_calls(
+        self, caller: Caller, run_id: str, after: int = 0, limit: int = 500
+    ) -> list[ModelCallSeen]:
+        """The run's model calls, each as its event tells: up to `limit` of those numbered above `after`."""
+        await self.get(caller, run_id)
+        return await self._store.model_calls(run_id, after, limit)
 
     async def logged_bytes(self, run_id: str) -> int:
         """How many bytes of log the run has by now, for the worker that goes on with it."""

@@ -75,6 +75,7 @@ def _view(run: Run) -> StatusView:
         session_id=run.session_id,
         agent=run.agent,
         schedule_id=run.schedule_id,
+        forked_from=run.forked_from,
         queue=run.queue if run.queue != DEFAULT_QUEUE else None,
         blocked_by=run.blocked_by,
         error=run.error.message if run.error else None,

@@ -11,6 +11,7 @@ import msgspec
 from outlast.api import (
     batch_routes,
     budget_routes,
+    journal_routes,
     outcome_routes,
     run_routes,
     schedule_routes,
@@ -54,6 +55,8 @@ ROUTES = (
     Route(f"{RUNS}/{{job_id}}/stream", {"GET": outcome_routes.stream}),
     Route(f"{RUNS}/{{job_id}}/cancel", {"POST": run_routes.cancel}),
     Route(f"{RUNS}/{{job_id}}/budget", {"POST": budget_routes.change}),
+    Route(f"{RUNS}/{{job_id}}/retry", {"POST": journal_routes.again}),
+    Route(f"{RUNS}/{{job_id}}/calls", {"GET": journal_routes.calls}),
     Route(SCHEDULES, {"POST": schedule_routes.create, "GET": schedule_routes.list_schedules}),
     Route(
         f"{SCHEDULES}/{{schedule_id}}",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from outlast.births import MAX_AHEAD_S
-from outlast.runs import Allowed, JsonObject, RunStatus, Spent
+from outlast.runs import Allowed, JournalMode, JsonObject, RunStatus, Spent
 from outlast.schedules import Missed
 
 Text255 = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -23,10 +23,11 @@ MAX_TOKENS = 10**12
 
 
 class RetryBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What to do when the agent itself fails: attempts in all, and the pause before the second."""
+    """What to do when the agent itself fails: attempts in all, the pause before the second, what it begins with."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=MAX_RETRY_ATTEMPTS)] = 1
     backoff_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_BACKOFF_S)] = 1.0
+    journal: JournalMode = JournalMode.RESUME
 
 
 class SubmitBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -154,6 +155,7 @@ class StatusView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     session_id: str | None = None
     agent: str | None = None
     schedule_id: str | None = None
+    forked_from: str | None = None
     queue: str | None = None
     blocked_by: str | None = None
     error: str | None = None

@@ -92,7 +92,7 @@ def new_run(order: Order, prepared: Prepared) -> NewRun:
         delay_ms=round((body.delay or 0) * 1000),
         queue=body.queue or DEFAULT_QUEUE,
         webhook_url=body.webhook_url,
-        retry=_NO_RETRY if body.retry is None else Retry(body.retry.max_attempts, body.retry.backoff_s),
+        retry=_NO_RETRY if body.retry is None else _retry(body.retry),
         budget=Budget(nano_usd(body.max_cost_usd), body.max_tokens),
         idempotency=order.idempotency,
     )
@@ -109,6 +109,10 @@ def no_model(runner: str) -> NoModelConfigured:
 
 
 _NO_RETRY = Retry()
+
+
+def _retry(asked: RetryBody) -> Retry:
+    return Retry(asked.max_attempts, asked.backoff_s, asked.journal)
 
 
 def _read(raw: bytes) -> SubmitBody:
@@ -191,6 +195,19 @@ def _items(node: object) -> list[object]:
             return []
 
 
+def header_key(key: str | None, fields: JsonObject) -> Idempotency | None:
+    """The idempotency key of a request that has no other: for these fields, of the whole tenant."""
+    if key is None:
+        return None
+    _check_key(key)
+    return Idempotency(key, "", body_hash(fields))
+
+
+def _check_key(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise InvalidBody("An idempotency key is 1 to 255 printable ASCII characters.")
+
+
 def _idempotency(body: SubmitBody, key: str | None, raw: bytes) -> Idempotency | None:
     scope = body.idempotency_scope or "global"
     if scope == "session" and body.session_id is None:
@@ -201,7 +218,6 @@ def _idempotency(body: SubmitBody, key: str | None, raw: bytes) -> Idempotency |
         key = None if scope == "none" else body.idempotency_key
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
-        raise InvalidBody("An idempotency key is 1 to 255 printable ASCII characters.")
+    _check_key(key)
     session = body.session_id if scope == "session" and body.session_id is not None else ""
     return Idempotency(key, session, body_hash(_decode_anything(raw)))

@@ -9,12 +9,13 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from outlast.client import calls, connection, schedule_calls
-from outlast.client.calls import Limits
+from outlast.client.calls import Call, Limits, Options, Task
 from outlast.client.errors import AnsweredError, ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
 from outlast.client.models import (
     Accepted,
     Cancelled,
     Event,
+    ModelCalls,
     Page,
     Result,
     Run,
@@ -65,11 +66,11 @@ class AsyncClient:
         """Close the connections; the client is of no use afterwards."""
         await self._http.aclose()
 
-    async def submit(self, prompt: str, **options: Unpack[calls.Options]) -> Accepted:
+    async def submit(self, prompt: str, **options: Unpack[Options]) -> Accepted:
         """Hand in a run. When this returns, the run is on the server's disk, and there only once."""
         return await self._send(calls.submit(prompt, options))
 
-    async def submit_many(self, tasks: Iterable[calls.Task]) -> list[Accepted | AnsweredError]:
+    async def submit_many(self, tasks: Iterable[Task]) -> list[Accepted | AnsweredError]:
         """Hand in up to 1,000 runs at once: each is accepted, or is the error that its submit would have raised."""
         return await self._send(calls.submit_many(tasks))
 
@@ -162,6 +163,17 @@ class AsyncClient:
         """Set what the run may use from now on (None: no limit); one that waits for that goes on if it is more."""
         return await self._send(calls.change_budget(run_id, limits))
 
+    async def retry(self, run_id: str, *, fresh: bool = False) -> Accepted:
+        """Ask for a finished run again, as a new run; `RunActive` while it has not ended.
+
+        What its model calls were answered is had for nothing, unless it is to be `fresh`.
+        """
+        return await self._send(calls.retry(run_id, fresh=fresh))
+
+    async def calls(self, run_id: str, *, after: int = 0, limit: int = 100) -> ModelCalls:
+        """The run's model calls numbered above `after`, in order, up to `limit` of them."""
+        return await self._send(calls.model_calls(run_id, after, limit))
+
     async def delete(self, run_id: str) -> None:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""
         try:
@@ -212,7 +224,7 @@ class AsyncClient:
         """Who carries out runs: those that live, and those lost within the last day."""
         return await self._send(calls.workers())
 
-    async def _send(self, call: calls.Call[_T], retry_s: float | None = None) -> _T:
+    async def _send(self, call: Call[_T], retry_s: float | None = None) -> _T:
         retry = Retry(self._retry_s if retry_s is None else retry_s)
         while True:
             try:
@@ -245,7 +257,7 @@ class AsyncClient:
         finally:
             await response.aclose()
 
-    def _request(self, call: calls.Call[_T], read_timeout_s: float) -> httpx.Request:
+    def _request(self, call: Call[_T], read_timeout_s: float) -> httpx.Request:
         return self._http.build_request(
             call.method,
             call.path,

@@ -8,12 +8,13 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from outlast.client import calls, connection, schedule_calls
-from outlast.client.calls import Limits
+from outlast.client.calls import Call, Limits, Options, Task
 from outlast.client.errors import AnsweredError, ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
 from outlast.client.models import (
     Accepted,
     Cancelled,
     Event,
+    ModelCalls,
     Page,
     Result,
     Run,
@@ -64,11 +65,11 @@ class Client:
         """Close the connections; the client is of no use afterwards."""
         self._http.close()
 
-    def submit(self, prompt: str, **options: Unpack[calls.Options]) -> Accepted:
+    def submit(self, prompt: str, **options: Unpack[Options]) -> Accepted:
         """Hand in a run. When this returns, the run is on the server's disk, and there only once."""
         return self._send(calls.submit(prompt, options))
 
-    def submit_many(self, tasks: Iterable[calls.Task]) -> list[Accepted | AnsweredError]:
+    def submit_many(self, tasks: Iterable[Task]) -> list[Accepted | AnsweredError]:
         """Hand in up to 1,000 runs at once: each is accepted, or is the error that its submit would have raised."""
         return self._send(calls.submit_many(tasks))
 
@@ -153,6 +154,17 @@ class Client:
         """Set what the run may use from now on (None: no limit); one that waits for that goes on if it is more."""
         return self._send(calls.change_budget(run_id, limits))
 
+    def retry(self, run_id: str, *, fresh: bool = False) -> Accepted:
+        """Ask for a finished run again, as a new run; `RunActive` while it has not ended.
+
+        What its model calls were answered is had for nothing, unless it is to be `fresh`.
+        """
+        return self._send(calls.retry(run_id, fresh=fresh))
+
+    def calls(self, run_id: str, *, after: int = 0, limit: int = 100) -> ModelCalls:
+        """The run's model calls numbered above `after`, in order, up to `limit` of them."""
+        return self._send(calls.model_calls(run_id, after, limit))
+
     def delete(self, run_id: str) -> None:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""
         try:
@@ -203,7 +215,7 @@ class Client:
         """Who carries out runs: those that live, and those lost within the last day."""
         return self._send(calls.workers())
 
-    def _send(self, call: calls.Call[_T], retry_s: float | None = None) -> _T:
+    def _send(self, call: Call[_T], retry_s: float | None = None) -> _T:
         retry = Retry(self._retry_s if retry_s is None else retry_s)
         while True:
             try:
@@ -233,7 +245,7 @@ class Client:
         finally:
             response.close()
 
-    def _request(self, call: calls.Call[_T], read_timeout_s: float) -> httpx.Request:
+    def _request(self, call: Call[_T], read_timeout_s: float) -> httpx.Request:
         return self._http.build_request(
             call.method,
             call.path,

@@ -15,6 +15,7 @@ from outlast.client.models import (
     Accepted,
     Answer,
     Cancelled,
+    ModelCalls,
     Page,
     Result,
     Run,
@@ -51,7 +52,7 @@ class Options(TypedDict, total=False):
     queue: str | None
     """Only workers that serve it take the run."""
     retry: Mapping[str, object] | None
-    """`max_attempts` and `backoff_s`, for when the agent itself fails."""
+    """`max_attempts`, `backoff_s` and `journal`, for when the agent itself fails."""
     idempotency_key: str | None
     idempotency_scope: Literal["none", "session", "global"] | None
     run_at: datetime | str | None
@@ -154,6 +155,17 @@ def change_budget(run_id: str, limits: Limits) -> Call[Run]:
     """Setting a limit twice is the same as once, so it may be tried again."""
     content, headers = msgspec.json.encode(limits), {"Content-Type": "application/json"}
     return Call("POST", _path(run_id, "/budget"), reads(Run), headers=headers, content=content)
+
+
+def retry(run_id: str, *, fresh: bool) -> Call[Accepted]:
+    """A key made here makes it safe to send this twice; an answer under it is new to the caller."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": f"client-{uuid.uuid4().hex}"}
+    content = msgspec.json.encode({"mode": "fresh" if fresh else "resume"})
+    return Call("POST", _path(run_id, "/retry"), reads(Accepted), headers=headers, content=content)
+
+
+def model_calls(run_id: str, after: int, limit: int) -> Call[ModelCalls]:
+    return Call("GET", _path(run_id, "/calls"), reads(ModelCalls), {"after": after, "limit": limit})
 
 
 def delete(run_id: str) -> Call[None]:

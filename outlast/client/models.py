@@ -73,6 +73,8 @@ class Run(Answer, frozen=True, kw_only=True):
     session_id: str | None = None
     agent: str | None = None
     schedule_id: str | None = None
+    forked_from: str | None = None
+    """The finished run that this one asks again for."""
     error: str | None = None
     error_code: str | None = None
     retry_after: float | None = None
@@ -188,6 +190,36 @@ class Workers(Answer, frozen=True, kw_only=True):
     """The workers that live or were lost within the last day, oldest first."""
 
     workers: tuple[Worker, ...]
+
+
+class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A model call of a run that is over. What the gateway did not say is null."""
+
+    seq: int
+    attempt: int
+    at: datetime
+    how: str = "live"
+    """`live`, or `exact` or `normalised` if the journal had it."""
+    model: str | None = None
+    path: str | None = None
+    status: int | None = None
+    streamed: bool | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    ms: int | None = None
+    tries: int | None = None
+    diverged: dict[str, object] | None = None
+    """What the journal had instead, and where the two differ."""
+    error: str | None = None
+
+
+class ModelCalls(Answer, frozen=True, kw_only=True):
+    """Some of a run's model calls, in the order in which they were finished."""
+
+    calls: tuple[ModelCall, ...]
+    next_after: int | None = None
+    """Asks for what follows; null at the end."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

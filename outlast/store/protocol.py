@@ -116,6 +116,15 @@ class Listing(msgspec.Struct, frozen=True, gc=False):
     total_is_lower_bound: bool = False
 
 
+class ModelCallSeen(msgspec.Struct, frozen=True, gc=False):
+    """A `model_call` event, and the number of its attempt."""
+
+    seq: int
+    at: int
+    attempt: int
+    data: Json
+
+
 class SessionSeen(msgspec.Struct, frozen=True, gc=False):
     """A session: its own limit, null without one, and how many runs it has in each status."""
 
@@ -306,6 +315,10 @@ class Store(Protocol):
 
     async def blob(self, tenant: str, digest: bytes) -> bytes | None:
         """The bytes kept under this hash."""
+        ...
+
+    async def model_calls(self, run_id: str, after: int, limit: int) -> list[ModelCallSeen]:
+        """The run's `model_call` events with a number above `after`, in order."""
         ...
 
     async def journal(self, run_id: str, generation: int) -> JournalRows:

@@ -15,6 +15,7 @@ from outlast.api import schemas
 from outlast.api.body import Limits
 from outlast.api.budget_routes import BudgetBody
 from outlast.api.contract import Parameter, PathItem, contract
+from outlast.api.journal_routes import AgainBody, CallListView, CallView
 from outlast.api.routes import ROUTES
 from outlast.runs import Allowed, EventKind, RunStatus, Spent
 from tests.api import documented
@@ -32,6 +33,9 @@ WRITTEN: dict[str, type[msgspec.Struct]] = {
     "Retry": schemas.RetryBody,
     "BudgetBody": BudgetBody,
     "Budget": Allowed,
+    "Again": AgainBody,
+    "Call": CallView,
+    "CallList": CallListView,
     "Batch": schemas.BatchBody,
     "ScheduleBody": schemas.ScheduleBody,
     "SchedulePatch": schemas.SchedulePatch,
@@ -147,6 +151,12 @@ async def _trigger_conflict(served: Served, driver: Driver) -> httpx.Response:
     return await _of_schedule("POST", "/trigger", headers=headers)(served, driver)
 
 
+async def _retry_conflict(served: Served, driver: Driver) -> httpx.Response:
+    headers = {"Idempotency-Key": "k"}
+    await served.http.post(URL, json={"prompt": "Another"}, headers=headers)
+    return await served.http.post(f"{URL}/run_x/retry", headers=headers)
+
+
 async def _in_session(served: Served, driver: Driver) -> httpx.Response:
     await served.submit(session_id="s")
     return await served.http.get(f"{SESSIONS}/s")
@@ -213,6 +223,20 @@ PROVOKED: Answers = {
     ("changeBudget", "413"): _simple("POST", f"{URL}/{{id}}/budget", content=b"x" * 1001, headers=JSON),
     ("changeBudget", "415"): _simple("POST", f"{URL}/{{id}}/budget", content=b"{}"),
     ("changeBudget", "422"): _simple("POST", f"{URL}/{{id}}/budget", json={"max_tokens": 0}),
+    ("retryRun", "202"): _simple("POST", f"{URL}/{{id}}/retry", ended=True),
+    ("retryRun", "400"): _simple("POST", f"{URL}/{{id}}/retry"),
+    ("retryRun", "404"): _simple("POST", f"{URL}/run_x/retry"),
+    ("retryRun", "408"): partial(_slow, path=f"{URL}/run_x/retry"),
+    ("retryRun", "409"): _retry_conflict,
+    ("retryRun", "413"): _simple("POST", f"{URL}/{{id}}/retry", content=b"x" * 1001, headers=JSON),
+    ("retryRun", "415"): _simple("POST", f"{URL}/{{id}}/retry", content=b"{}"),
+    ("retryRun", "422"): _simple("POST", f"{URL}/{{id}}/retry", json={"mode": "again"}),
+    ("retryRun", "503"): lambda served, driver: _draining(
+        served, driver, "POST", f"{URL}/run_x/retry", mode="fresh"
+    ),
+    ("listCalls", "200"): _simple("GET", f"{URL}/{{id}}/calls"),
+    ("listCalls", "400"): _simple("GET", f"{URL}/{{id}}/calls?limit=0"),
+    ("listCalls", "404"): _simple("GET", f"{URL}/run_x/calls"),
     ("getResult", "200"): _simple("GET", f"{URL}/{{id}}/result", ended=True),
     ("getResult", "400"): _simple("GET", f"{URL}/{{id}}/result"),
     ("getResult", "404"): _simple("GET", f"{URL}/run_x/result"),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Outlast
 from tests.client.scripted import Reply, ScriptedServer, answer, events, problem, vacant_url
-from tests.client.test_requests import CANCEL, DELETE, RUN, STATUS, status
+from tests.client.test_requests import ACCEPTED, CANCEL, DELETE, RUN, STATUS, status
 from tests.client.test_stream import DONE, END, HALF, LOG, QUEUED, STREAM
 
 HALF_DONE = {"percentage": 50, "steps_completed": 1, "steps_total": 2}
@@ -202,3 +202,41 @@ def test_an_empty_run_id_is_refused_here(server: ScriptedServer, outlast: Outlas
 
     assert done.code == 2
     assert "RUN_ID" in done.err
+
+
+def test_retry_prints_the_new_runs_id(server: ScriptedServer, outlast: Outlast) -> None:
+    retried = f"POST /api/v1/runs/{RUN}/retry"
+    server.on(retried, answer(ACCEPTED | {"job_id": "run_new"}, 202))
+
+    resumed, fresh = outlast("retry", RUN), outlast("retry", RUN, "--fresh")
+
+    assert (resumed.code, resumed.out, fresh.out) == (0, "run_new\n", "run_new\n")
+    assert [request.json for request in server.sent(retried)] == [{"mode": "resume"}, {"mode": "fresh"}]
+    assert all(request.headers["idempotency-key"] for request in server.sent(retried))
+
+
+def test_calls_are_lines(server: ScriptedServer, outlast: Outlast) -> None:
+    at = "2026-11-22T01:02:03.004Z"
+    one = {
+        "seq": 3,
+        "attempt": 1,
+        "at": at,
+        "how": "live",
+        "model": "m",
+        "status": 200,
+        "input_tokens": 5,
+        "ms": 7,
+    }
+    way = {"call": 3, "field": "messages[0].content", "was": "a", "is": "b"}
+    two = {"seq": 9, "attempt": 2, "at": at, "how": "exact", "diverged": way}
+    server.on(
+        f"GET /api/v1/runs/{RUN}/calls", answer({"calls": [one], "next_after": 3}), answer({"calls": [two]})
+    )
+
+    done = outlast("calls", RUN)
+
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "    3  attempt 1  live        m  200  5 in, 0 out  7 ms",
+        "    9  attempt 2  exact       0 in, 0 out  0 ms  not as call 3: messages[0].content was a, is b",
+    ]

@@ -20,6 +20,7 @@ from outlast.store.postgres.statements import sql
 from outlast.store.protocol import (
     COUNT_MAX,
     Listing,
+    ModelCallSeen,
     Page,
     RunFilter,
     ScheduleListing,
@@ -122,6 +123,10 @@ class Reads:
 
     async def blob(self, tenant: str, digest: bytes) -> bytes | None:
         return await self._bytes("select_blob", tenant, digest)
+
+    async def model_calls(self, run_id: str, after: int, limit: int) -> list[ModelCallSeen]:
+        found = await self._pool.fetch(sql("select_model_calls"), run_id, after, limit)
+        return [ModelCallSeen(*row) for row in found]
 
     async def journal(self, run_id: str, generation: int) -> JournalRows:
         names = "select_calls", "select_heads_of_calls", "select_pins"

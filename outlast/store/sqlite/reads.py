@@ -22,6 +22,7 @@ from outlast.store import journal_rows, rows, schedule_rows
 from outlast.store.protocol import (
     COUNT_MAX,
     Listing,
+    ModelCallSeen,
     Page,
     RunFilter,
     ScheduleListing,
@@ -189,6 +190,11 @@ class Reads:
 
     async def blob(self, tenant: str, digest: bytes) -> bytes | None:
         return await self._slowly(lambda db: _read_blob(db, tenant, digest))
+
+    async def model_calls(self, run_id: str, after: int, limit: int) -> list[ModelCallSeen]:
+        sql = query(PACKAGE, "select_model_calls")
+        found = await self._slowly(lambda db: db.execute(sql, (run_id, after, limit)).fetchall())
+        return [ModelCallSeen(*row) for row in found]
 
     async def journal(self, run_id: str, generation: int) -> JournalRows:
         return await self._slowly(lambda db: _read_journal(db, (run_id, generation)))

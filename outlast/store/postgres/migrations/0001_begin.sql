@@ -120,6 +120,7 @@ CREATE TABLE outlast.events (
     PRIMARY KEY (run_id, seq)
 );
 
+CREATE INDEX events_of_model_calls ON outlast.events (run_id, seq) WHERE kind = 'model_call';
 CREATE UNIQUE INDEX events_one_outcome ON outlast.events (run_id) WHERE kind = 'complete';
 
 -- The journal: finished model calls, by what was asked and how often an attempt had asked it. `seq` is the number of the

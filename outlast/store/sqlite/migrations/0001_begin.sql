@@ -113,6 +113,7 @@ CREATE TABLE events (
     PRIMARY KEY (run_id, seq)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX events_of_model_calls ON events (run_id, seq) WHERE kind = 'model_call';
 CREATE UNIQUE INDEX events_one_outcome ON events (run_id) WHERE kind = 'complete';
 
 -- The journal: finished model calls, by what was asked and how often an attempt had asked it. `seq` is the number of the
