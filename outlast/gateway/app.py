@@ -17,6 +17,7 @@ from outlast.gateway.ledger import Ledger
 from outlast.gateway.listener import Listener
 from outlast.gateway.patience import Patience
 from outlast.gateway.prices import Prices
+from outlast.gateway.run_address import RunAddress
 from outlast.gateway.upstream import LocalModel, Upstreams
 
 _log = telemetry.get("gateway")
@@ -41,7 +42,9 @@ class Gateway:
         self._calls = Calls(
             upstreams, Ledger(engine, clock, self._grants, Prices(settings.prices)), patience or Patience()
         )
-        self._listener = Listener(Endpoint(self._grants, upstreams, self._calls))
+        self._listener = Listener(
+            RunAddress(engine, self._grants, Endpoint(self._grants, upstreams, self._calls))
+        )
         self._grace_s = grace_s
         self.base_url = ""
         """What agents get as their OPENAI_BASE_URL; known once started."""

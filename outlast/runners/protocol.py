@@ -62,6 +62,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator gives this agent's command in its environment."""
     terminal: Terminal | None = None
 
+    @property
+    def run_url(self) -> str | None:
+        """Where the attempt speaks of its run, with its token: steps, and what else docs/guides/steps.md has."""
+        return None if self.base_url is None else f"{self.base_url.removesuffix('/v1')}/run"
+
 
 class Context(Protocol):
     """What a runner's code can do while it runs; all of it may be called from any thread of the process."""

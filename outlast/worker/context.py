@@ -6,10 +6,12 @@ it. Token deltas are joined for a few hundredths of a second, since whoever watc
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
 from outlast.clock import Clock
+from outlast.durable import Effect, Steps
 from outlast.runners.protocol import Job, Logged, Progressed, Start, Terminal, Token, ToParent
 from outlast.runs import Progress, RunRequest
 from outlast.worker.logs import Meter, presentable
@@ -17,6 +19,7 @@ from outlast.worker.logs import Meter, presentable
 PAUSE_S = 0.03
 """Progress and token deltas leave at most this often."""
 STEP_MAX = 1000
+T = TypeVar("T")
 
 Send = Callable[[ToParent], None]
 """Safe to call from any thread; never raises."""
@@ -89,6 +92,25 @@ class RunContext:
         with self._lock:
             self._tokens.append(text)
             self._soon()
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., T],
+        *args: object,
+        effect: Effect = "read",
+        key: str | None = None,
+        **kwargs: object,
+    ) -> T:
+        """Call the function, sync or async, once for the whole run: a later attempt gets its result.
+
+        `effect` says what becomes of it if an attempt died over it; `key` names it where its name, its arguments and
+        their count do not tell it from others.
+        """
+        url, token = self.job.run_url, self.job.token
+        if url is None or token is None:
+            raise RuntimeError("This run has no address, so it can have no steps.")
+        return Steps(url, token).do(name, function, args, kwargs, effect=effect, key=key)
 
     def end(self) -> None:
         """The code has ended: send what was held back, and what has to be said of lost lines."""
