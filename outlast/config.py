@@ -125,6 +125,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.openai_api_key or self.openai_base_url or self.model or self.models)
 
     @property
+    def provider_keys(self) -> frozenset[str]:
+        """What no agent, log or answer may have."""
+        keys = {self.openai_api_key, self.anthropic_api_key, *(each.key for each in self.upstreams.values())}
+        return frozenset(key for key in keys if key)
+
+    @property
     def default_model(self) -> str | None:
         """What runs that name no model ask for: what is set, else the provider's, else the first alias that fits."""
         if self.model is not None:

@@ -74,6 +74,7 @@ def test_upstreams_aliases_and_prices_are_read_with_their_keys() -> None:
 def test_no_key_is_in_what_is_printed_of_them() -> None:
     settings = loaded(FILE, AZURE_KEY=KEY, OPENAI_API_KEY="sk-openai-1")
 
+    assert settings.provider_keys == {KEY, "sk-ant-1", "sk-openai-1"}
     printed = f"{settings!r} {settings} {settings.upstreams!r} {settings.upstreams['azure']}"
 
     assert KEY not in printed

@@ -32,7 +32,7 @@ def command(prompt: str) -> int:
     fetched if it is not there. Exit code 0 means that a model answered.
     """
     try:
-        settings = config.load(os.environ)
+        settings = _without_aliases(config.load(os.environ))
         answerer = _model(settings)
         with ScratchServer(settings) as server, Client(server.url, api_key=server.api_key) as client:
             click.echo(f"A server is up at {server.url}; its runs are in {server.root} until this ends.")
@@ -43,6 +43,20 @@ def command(prompt: str) -> int:
     except ClientError as error:
         refusals.report(error)
         return exits.FAILED
+
+
+def _without_aliases(settings: Settings) -> Settings:
+    """The server that is started has no outlast.toml: what the default alias means has to be said in variables."""
+    alias = settings.models.get(settings.default_model or "")
+    if alias is None:
+        return settings
+    upstream = settings.upstreams[alias.upstream]
+    return msgspec.structs.replace(
+        settings,
+        openai_api_key=upstream.key,
+        openai_base_url=upstream.address,
+        model=alias.model or settings.default_model,
+    )
 
 
 def _model(settings: Settings) -> str:

@@ -99,4 +99,5 @@ def _model_call_words(data: dict[str, object]) -> str:
     answered = "answered" if status == 200 else f"answered {status}"
     tokens = f"{data.get('input_tokens', 0)} tokens in, {data.get('output_tokens', 0)} out"
     seconds = msgspec.convert(data["ms"], float, strict=False) / 1000
-    return show.plain(f"model {data.get('model')} {answered}: {tokens}, {seconds:.1f}s")
+    cost = f", ${msgspec.convert(data['cost_usd'], float, strict=False):.6f}" if "cost_usd" in data else ""
+    return show.plain(f"model {data.get('model')} {answered}: {tokens}, {seconds:.1f}s{cost}")

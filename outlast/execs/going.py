@@ -146,8 +146,7 @@ def _settings_for(folder: Folder, settings: Settings) -> Settings:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """Without the provider's keys, under whatever name they are."""
-    fields = [name for name in Settings.__struct_fields__ if name.endswith("_api_key")]
-    keys = {getattr(settings, name) for name in fields} - {None, ""}
+    keys = settings.provider_keys
     return {k: v for k, v in os.environ.items() if v not in keys and k not in _OTHER_KEYS}
 
 

@@ -53,6 +53,15 @@ def test_a_door_that_would_be_open_is_not_opened(tmp_path: Path) -> None:
     assert "there are no keys. Set OUTLAST_API_KEYS" in ended.stderr
 
 
+def test_a_providers_key_that_is_not_there_is_named_before_a_run_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "outlast.toml").write_text('[upstreams.azure]\nkey_env = "AZURE_KEY"\n')
+
+    ended = _serve(tmp_path)
+
+    assert ended.returncode == 2
+    assert "[upstreams.azure] in outlast.toml has key_env = 'AZURE_KEY', which is not set." in ended.stderr
+
+
 @pytest.mark.parametrize("host", ["127.0.0.2", "127.1.2.3"])
 def test_a_door_that_only_this_machine_finds_needs_no_key(tmp_path: Path, host: str) -> None:
     (tmp_path / "file").touch()

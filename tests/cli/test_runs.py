@@ -89,8 +89,12 @@ def test_stream_is_for_people(server: ScriptedServer, outlast: Outlast) -> None:
     steps = f'id: 10\ndata: {{"event":"progress","data":{half_done}}}'
     again = 'id: 11\ndata: {"event":"status","data":{"status":"running","attempt":2}}'
     call = 'id: 12\ndata: {"event":"model_call","data":{"model":"m"}}'
-    end = END.replace("id: 4", "id: 13")
-    server.on(STREAM, events(QUEUED, HALF, LOG, requeued, steps, again, call, end, DONE))
+    paid = (
+        'id: 13\ndata: {"event":"model_call","data":{"model":"m","ms":1500,"input_tokens":9,"output_tokens":2,'
+        '"cost_usd":0.00021}}'
+    )
+    end = END.replace("id: 4", "id: 14")
+    server.on(STREAM, events(QUEUED, HALF, LOG, requeued, steps, again, call, paid, end, DONE))
     server.on(STATUS, answer(status("running")), answer(status("succeeded")))
     server.on(f"{STATUS}/result", answer(status("succeeded", result="4")))
 
@@ -105,6 +109,7 @@ def test_stream_is_for_people(server: ScriptedServer, outlast: Outlast) -> None:
         "[50%] Write (1 of 2)",
         "running (attempt 2)",
         'model_call {"model":"m"}',
+        "model m answered: 9 tokens in, 2 out, 1.5s, $0.000210",
         "4",
     ]
 
