@@ -74,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     openai_base_url: str | None = None
     anthropic_api_key: str | None = None
     anthropic_base_url: str | None = None
+    journal: Literal["exact", "normalised"] = "exact"
+    """What makes two model calls of a run the same: every word, or all but times, dates, ids and temporary paths."""
     agent_root: Path = Path()
     """Agent files, tools.py and function modules are found below it and nowhere else."""
     allow_tools: bool = False

@@ -97,6 +97,8 @@ def _model_call_words(data: dict[str, object]) -> str:
     """What one call of the model took; the fields are the gateway's."""
     status = data.get("status", 200)
     answered = "answered" if status == 200 else f"answered {status}"
+    if data.get("how", "live") != "live":
+        return show.plain(f"model {data.get('model')} {answered}: from the journal")
     tokens = f"{data.get('input_tokens', 0)} tokens in, {data.get('output_tokens', 0)} out"
     seconds = msgspec.convert(data["ms"], float, strict=False) / 1000
     cost = f", ${msgspec.convert(data['cost_usd'], float, strict=False):.6f}" if "cost_usd" in data else ""

@@ -2,8 +2,9 @@
 
 gateway = Gateway(engine, settings, clock)
 await gateway.start()
-grant = gateway.grant(run_id, attempt_id, model, lambda: lease.is_held)   # goes to the agent as base URL and API key
-gateway.revoke(attempt_id, cut=True)
+grant = gateway.grant(run, attempt_id, model, lambda: lease.is_held)   # goes to the agent as base URL and API key
+await gateway.settle(attempt_id)   # its calls in flight are in the journal: the run may go on in another attempt
+gateway.revoke(attempt_id)
 await gateway.stop()
 """
 

@@ -30,6 +30,12 @@ class Ask(msgspec.Struct, frozen=True):
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
 
+    @property
+    def retries(self) -> int:
+        """How often the agent's client says that it has asked the same before."""
+        said = self.header(b"x-stainless-retry-count")
+        return int(said) if said is not None and said.isdigit() and len(said) < 4 else 0
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What the agent gets."""

@@ -17,8 +17,10 @@ from outlast.gateway.ledger import Ledger
 from outlast.gateway.listener import Listener
 from outlast.gateway.patience import Patience
 from outlast.gateway.prices import Prices
+from outlast.gateway.recall import Recall
 from outlast.gateway.run_address import RunAddress
 from outlast.gateway.upstream import LocalModel, Upstreams
+from outlast.runs import Run
 
 _log = telemetry.get("gateway")
 
@@ -34,18 +36,15 @@ class Gateway:
         *,
         local_model: LocalModel | None = None,
         patience: Patience | None = None,
-        grace_s: float = 10.0,
     ) -> None:
-        """`ConfigError` when OPENAI_BASE_URL is no URL. `grace_s` bounds the calls of a revoked attempt not cut."""
+        """`ConfigError` when OPENAI_BASE_URL is no URL."""
         self._grants = Grants()
         upstreams = Upstreams(settings, local_model)
-        self._calls = Calls(
-            upstreams, Ledger(engine, clock, self._grants, Prices(settings.prices)), patience or Patience()
-        )
-        self._listener = Listener(
-            RunAddress(engine, self._grants, Endpoint(self._grants, upstreams, self._calls))
-        )
-        self._grace_s = grace_s
+        recall = Recall(engine, normalises=settings.journal == "normalised")
+        ledger = Ledger(engine, clock, self._grants, Prices(settings.prices))
+        self._calls = Calls(upstreams, ledger, recall, patience or Patience())
+        endpoint = Endpoint(self._grants, upstreams, self._calls)
+        self._listener = Listener(RunAddress(engine, self._grants, endpoint))
         self.base_url = ""
         """What agents get as their OPENAI_BASE_URL; known once started."""
 
@@ -60,16 +59,21 @@ class Gateway:
         await self._listener.stop()
         await self._calls.close()
 
-    def grant(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
+    def grant(self, run: Run, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
         """Let an attempt call models while its worker `holds` its lease; `model` is what it means by `default`."""
-        return Grant(self.base_url, self._grants.issue(run_id, attempt_id, model, holds))
+        return Grant(self.base_url, self._grants.issue(run, attempt_id, model, holds))
 
-    def revoke(self, attempt_id: str, *, cut: bool) -> None:
-        """Take the access back: further calls get 403. Calls in flight are cut at once, or when the grace is over.
+    async def settle(self, attempt_id: str, *, until_it_asks: bool = False) -> None:
+        """The run will go on in another attempt: begin no further call, return when those in flight are in its journal.
 
-        May be called again, with `cut` for what was first left to finish.
+        It takes as long as the provider takes; `revoke` ends it at once. Further calls wait until then, when they are
+        refused. With `until_it_asks` it does not return before there is one that waits.
         """
-        self._grants.end(attempt_id, cut=cut, grace_s=self._grace_s)
+        await self._grants.settle(attempt_id, until_it_asks=until_it_asks)
+
+    def revoke(self, attempt_id: str) -> None:
+        """Take the access back: further calls get 403, calls in flight are cut at once. May be called again."""
+        self._grants.end(attempt_id)
 
     def reason(self, attempt_id: str) -> str | None:
         """Why the last call of this attempt that failed did so; known for a while after the attempt too."""

@@ -1,102 +1,98 @@
-"""`Calls.call` is what every model call of every run goes through: sent, counted, recorded.
+"""`Calls.call` is what every model call of every run goes through: found in the journal or asked, recorded, delivered.
 
-It is the place of the journal. What was paid already is to be looked up there before the call is sent, and written
-where it is recorded: when the answer is known to be whole, before its last byte is delivered.
+A call that this attempt has in flight already is joined, not asked twice. An answer is read by a task of its own, which
+goes on when the agent has gone; the last byte is delivered after what it came to is on disk.
 """
 
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+import asyncio
 
 import msgspec
 
-from outlast.gateway import wish
-from outlast.gateway.answer import NO_RETRY, Answer, Ask, BrokenOff, Header, Refusal
-from outlast.gateway.asking import Asking
+from outlast.gateway import retell, wish
+from outlast.gateway.answer import ATTEMPT_OVER, JSON, Answer, Ask, Header
+from outlast.gateway.fetch import Fetch
+from outlast.gateway.flight import Flight, Line
 from outlast.gateway.grants import Holder
-from outlast.gateway.ledger import Ledger, Tally
-from outlast.gateway.patience import Patience, is_passing
+from outlast.gateway.ledger import Ledger
+from outlast.gateway.patience import Patience
+from outlast.gateway.recall import Recall
+from outlast.gateway.record import Call
 from outlast.gateway.upstream import Upstreams
-from outlast.gateway.usage import Frames, Mark
 
-if TYPE_CHECKING:
-    from outlast.gateway.forward import Heard, Stream
+EVENT_STREAM: Header = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
 class Calls:
     """The calls of one gateway."""
 
-    def __init__(self, upstreams: Upstreams, ledger: Ledger, patience: Patience) -> None:
+    def __init__(self, upstreams: Upstreams, ledger: Ledger, recall: Recall, patience: Patience) -> None:
         self._upstreams = upstreams
-        self._ledger = ledger
-        self._asking = Asking(patience, ledger.prices)
+        self._recall = recall
+        self._fetch = Fetch(upstreams, ledger, recall, patience)
 
     async def close(self) -> None:
         """Close the connections to providers."""
-        await self._asking.close()
+        await self._fetch.close()
 
-    async def call(self, holder: Holder, ask: Ask) -> Answer:
+    async def call(self, holder: Holder, ask: Ask, line: Line) -> Answer:
         """Answer one call of an attempt; what the provider fails to do is an answer too, never an exception.
 
-        A streamed answer can still raise `BrokenOff`: its agent has got a part and must be told that it is only that.
+        `Cut` if the attempt loses its run meanwhile. A streamed answer can still raise `BrokenOff`: its agent has got
+        a part and must be told that it is only that.
         """
+        call = await self._read(holder, ask)
+        if not await holder.may_begin():
+            return ATTEMPT_OVER.answer(ask.dialect)
+        return await self._answer(call, self._flight(call, line))
+
+    async def _read(self, holder: Holder, ask: Ask) -> Call:
         wished = wish.read(ask.body)
         model = self._upstreams.meant(wished.model, holder.model)
         if model is not None and model != wished.model:
             ask = msgspec.structs.replace(ask, body=wish.with_model(ask.body, model))
             wished = msgspec.structs.replace(wished, model=model)
-        tally = self._ledger.open(holder, ask, model)
-        routes = await self._upstreams.find(model, ask.dialect)
-        if isinstance(routes, Refusal):
-            tally.status, tally.meter.error = routes.status, routes.message
-            await self._ledger.record(tally)
-            return routes.answer(ask.dialect)
-        reached = await self._asking.ask(routes, ask, wished)
-        tally.route = reached.route
-        return await self._answer(tally, reached.heard, strip=reached.has_extra)
+        memory = await self._recall.memory(holder)
+        asking = await self._recall.sought(memory, ask)
+        return Call(holder, asking.ask if asking else ask, wished, model, memory, asking)
 
-    async def _answer(self, tally: Tally, heard: "Heard", *, strip: bool) -> Answer:
-        tally.status, tally.tries, tally.streamed = heard.status, heard.tries, heard.stream is not None
-        if heard.stream is not None:
-            pieces = self._pieces(tally, heard.body, heard.stream, strip=strip)
-            return Answer(heard.status, heard.headers, pieces)
-        tally.meter.whole(heard.body, failed=heard.status >= 400)
-        if heard.status >= 400 and heard.answered:
-            tally.meter.error = f"The model provider answered {heard.status}: {tally.meter.error}"
-        await self._ledger.record(tally)
-        return Answer(heard.status, _with_verdict(heard), heard.body)
+    def _flight(self, call: Call, line: Line | None) -> Flight:
+        """The answer to this call, on its way; set off here unless it is already."""
+        slot = None
+        if call.sought is not None and line is not None:
+            slot = call.memory.slot(call.sought.hash, line, again=call.ask.retries > 0)
+            if slot.flight is not None:
+                slot.flight.join(line)
+                return slot.flight
+        flight = Flight(asked_as_stream=bool(call.wished.stream))
+        if line is not None:
+            flight.join(line)
+        if slot is not None:
+            slot.flight = flight
+        task = asyncio.get_running_loop().create_task(self._fetch.bring(flight, call, slot))
+        call.holder.flights.add(task)
+        task.add_done_callback(call.holder.flights.discard)
+        return flight
 
-    async def _pieces(
-        self, tally: Tally, data: bytes, stream: "Stream", *, strip: bool
-    ) -> AsyncGenerator[bytes, None]:
-        frames = Frames()
-        try:
-            while data:
-                if piece := await self._piece(tally, frames.feed(data), strip=strip):
-                    yield piece
-                data = await stream.read()
-            await self._ledger.record(tally)
-            if rest := frames.rest():
-                yield rest
-        except BrokenOff as error:
-            tally.meter.error = str(error)
-            await self._ledger.record(tally)
-            raise
-        finally:
-            stream.close()
+    async def _answer(self, call: Call, flight: Flight) -> Answer:
+        await flight.begun()
+        wants_stream = bool(call.wished.stream)
+        is_as_it_came = flight.streamed == wants_stream or flight.asked_as_stream == wants_stream
+        if flight.streamed and is_as_it_came:
+            hides_usage = call.ask.path == "/chat/completions" and call.wished.hides_usage
+            return Answer(flight.status, flight.headers, flight.pieces(with_usage=not hides_usage))
+        await flight.complete()
+        if is_as_it_came or flight.status >= 300:
+            return Answer(flight.status, flight.headers, flight.body)
+        return await self._retold(call, flight, wants_stream)
 
-    async def _piece(self, tally: Tally, events: list[bytes], *, strip: bool) -> bytes:
-        kept = []
-        for event in events:
-            mark = tally.meter.event(event)
-            if mark is Mark.LAST:
-                await self._ledger.record(tally)
-            if not (strip and mark is Mark.USAGE_ONLY):
-                kept.append(event)
-        return b"".join(kept)
-
-
-def _with_verdict(heard: "Heard") -> tuple[Header, ...]:
-    """What the gateway gave up on, the agent shall not try again."""
-    if not is_passing(heard.status):
-        return heard.headers
-    return (*(header for header in heard.headers if header[0] != NO_RETRY[0]), NO_RETRY)
+    async def _retold(self, call: Call, flight: Flight, as_stream: bool) -> Answer:
+        """The answer in the form that this asker wants. One that cannot be told so is asked for once more, live."""
+        path, with_usage = call.ask.path, not call.wished.hides_usage
+        if as_stream:
+            body = await asyncio.to_thread(retell.as_stream, path, flight.body, with_usage=with_usage)
+        else:
+            body = await asyncio.to_thread(retell.as_whole, path, flight.stream)
+        if body is None:
+            return await self._answer(call, self._flight(call, None))
+        kept = tuple(header for header in flight.headers if header[0] != b"content-type")
+        return Answer(flight.status, (EVENT_STREAM if as_stream else JSON, *kept), body)

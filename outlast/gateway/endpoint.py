@@ -24,6 +24,7 @@ from outlast.gateway.answer import (
 )
 from outlast.gateway.calls import Calls
 from outlast.gateway.dialect import SERVED, Dialect, models_body, spoken, token
+from outlast.gateway.flight import Cut, Line
 from outlast.gateway.grants import MAX_IN_FLIGHT, Grants, Holder
 from outlast.gateway.room import Full, Room
 from outlast.gateway.upstream import Upstreams
@@ -96,15 +97,14 @@ class Endpoint:
             await self._take(holder, ask, receive, reply)
 
     async def _take(self, holder: Holder, ask: Ask, receive: Receive, reply: "_Reply") -> None:
-        if holder.is_over:
+        """Answer the call. That the agent leaves ends nothing: its run may go on, and then the answer is wanted."""
+        if not await holder.may_begin():
             return await reply.refuse(ATTEMPT_OVER)
-        call = asyncio.create_task(self._answer(holder, ask, reply))
-        leaving = asyncio.create_task(_left(receive))
+        line = Line()
+        call = asyncio.create_task(self._answer(holder, ask, line, reply))
+        leaving = asyncio.create_task(_left(receive, line))
         holder.calls.add(call)
         try:
-            await asyncio.wait((call, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not call.done():
-                _abandon(call)
             await asyncio.wait((call,))
         finally:
             holder.calls.discard(call)
@@ -115,19 +115,14 @@ class Endpoint:
         else:
             call.result()
 
-    async def _answer(self, holder: Holder, ask: Ask, reply: "_Reply") -> None:
+    async def _answer(self, holder: Holder, ask: Ask, line: Line, reply: "_Reply") -> None:
         try:
-            await reply.send(await self._calls.call(holder, ask))
+            await reply.send(await self._calls.call(holder, ask, line))
+            line.is_served = line.is_open
+        except Cut:
+            await reply.refuse(ATTEMPT_OVER)
         except BrokenOff as error:
             await reply.refuse(Refusal(502, "provider_broke_off", str(error)))
-
-
-def _abandon(call: asyncio.Task[None]) -> None:
-    """What becomes of a call whose agent has gone: nobody waits for it, so the provider is told to stop.
-
-    A journal would read it to the end instead when the run goes on, for the next attempt to find.
-    """
-    call.cancel()
 
 
 class _Reply:
@@ -203,9 +198,10 @@ async def _whole_body(receive: Receive) -> bytes:
     return bytes(body)
 
 
-async def _left(receive: Receive) -> None:
+async def _left(receive: Receive, line: Line) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    line.close()
 
 
 _TOO_LARGE = Refusal(

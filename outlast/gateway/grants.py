@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from outlast.gateway.memory import Memory
 from outlast.gateway.room import Room
+from outlast.runs import Run
 
 MAX_IN_FLIGHT = 64
 """Calls of one attempt at one time."""
@@ -30,30 +32,60 @@ class Grant(msgspec.Struct, frozen=True):
 class Holder:
     """An attempt that may call, and its calls in flight."""
 
-    def __init__(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> None:
-        self.run_id = run_id
+    def __init__(self, run: Run, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> None:
+        self.run_id = run.id
+        self.tenant = run.tenant
+        self.generation = run.generation
         self.attempt_id = attempt_id
         self.model = model
         """What the name `default` means for this run."""
         self.places = Room(MAX_IN_FLIGHT)
         """For its calls; what comes on top waits."""
         self.calls: set[asyncio.Task[None]] = set()
+        """Each has an agent to answer."""
+        self.flights: set[asyncio.Task[None]] = set()
+        """The answers that are on their way, whether or not an agent still waits for them."""
+        self.memory: asyncio.Task[Memory] | None = None
+        """What it knows of its calls and of those before it; read at the first call."""
         self._holds = holds
+        self._is_settling = False
         self._is_ended = False
+        self._wants_more = asyncio.Event()
+        self._end = asyncio.Event()
 
     @property
     def is_over(self) -> bool:
         """The attempt may call no more, or not now; what it has in flight may still be there."""
         return self._is_ended or not self._holds()
 
+    async def may_begin(self) -> bool:
+        """Whether a call may begin. While the calls in flight are awaited for the last time, none does, nor is any
+        refused: the agent shall not fail for what is about to happen to its run."""
+        if self._is_settling and not self._is_ended:
+            self._wants_more.set()
+            await self._end.wait()
+        return not self.is_over
+
+    async def settle(self, *, until_it_asks: bool) -> None:
+        """Let no further call begin, and wait until none is in flight, or one wants to be and none is in flight."""
+        self._is_settling = True
+        if until_it_asks:
+            await self._wants_more.wait()
+        while self.flights:
+            await asyncio.wait(tuple(self.flights))
+
     def end(self) -> None:
         """From here on it may call no more."""
         self._is_ended = True
+        self._wants_more.set()
+        self._end.set()
 
     def cut(self) -> None:
         """Abort the calls in flight; their connections to the provider are closed at once."""
-        for call in tuple(self.calls):
-            call.cancel()
+        for task in (*self.flights, *self.calls):
+            task.cancel()
+        if self.memory is not None:
+            self.memory.cancel()
 
 
 class Grants:
@@ -64,26 +96,28 @@ class Grants:
         self._holders: dict[str, Holder] = {}
         self._reasons: dict[str, str] = {}
 
-    def issue(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> str:
+    def issue(self, run: Run, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> str:
         """A token for this attempt, good while its worker `holds` its lease; asked twice, the same one."""
-        self._holders.setdefault(attempt_id, Holder(run_id, attempt_id, model, holds))
+        self._holders.setdefault(attempt_id, Holder(run, attempt_id, model, holds))
         return self._token(attempt_id)
 
-    def end(self, attempt_id: str, *, cut: bool, grace_s: float) -> None:
-        """From here on the token is refused. Calls in flight are cut at once, or when the grace is over."""
+    async def settle(self, attempt_id: str, *, until_it_asks: bool) -> None:
+        """`Holder.settle`; of an attempt that has ended there is nothing to wait for."""
         holder = self._holders.get(attempt_id)
-        if holder is None:
-            return
-        holder.end()
-        if cut or not holder.calls:
-            self._drop(attempt_id)
-        else:
-            asyncio.get_running_loop().call_later(grace_s, self._drop, attempt_id)
+        if holder is not None:
+            await holder.settle(until_it_asks=until_it_asks)
+
+    def end(self, attempt_id: str) -> None:
+        """From here on the token is refused; calls in flight are cut."""
+        holder = self._holders.pop(attempt_id, None)
+        if holder is not None:
+            holder.end()
+            holder.cut()
 
     def end_all(self) -> None:
         """Nobody may call any more, and every call in flight is cut."""
         for attempt_id in tuple(self._holders):
-            self._drop(attempt_id)
+            self.end(attempt_id)
 
     def attempt(self, token: str) -> str | None:
         """Whose token this is or was; None when this gateway never gave it out."""
@@ -105,12 +139,6 @@ class Grants:
     def reason(self, attempt_id: str) -> str | None:
         """Why the last call of this attempt that failed did so."""
         return self._reasons.get(attempt_id)
-
-    def _drop(self, attempt_id: str) -> None:
-        holder = self._holders.pop(attempt_id, None)
-        if holder is not None:
-            holder.end()
-            holder.cut()
 
     def _token(self, attempt_id: str) -> str:
         signature = hmac.digest(self._secret, attempt_id.encode(), "sha256").hex()[:32]

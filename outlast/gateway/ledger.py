@@ -10,8 +10,10 @@ from outlast.gateway.answer import Ask
 from outlast.gateway.dialect import COUNT_TOKENS
 from outlast.gateway.grants import Grants, Holder
 from outlast.gateway.prices import Prices
+from outlast.gateway.recall import Diverged, How
 from outlast.gateway.upstream import Route
-from outlast.gateway.usage import Meter
+from outlast.gateway.usage import Meter, Tokens
+from outlast.journal import FinishedCall
 from outlast.runs import Draft, EventKind, Usage
 
 _log = telemetry.get("gateway")
@@ -25,6 +27,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     streamed: bool
     ms: int
+    how: How
+    """Where the answer comes from."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
@@ -41,6 +45,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alias: str | None = None
     """By which alias, when it was not the one that was asked."""
     error: str | None = None
+    diverged: Diverged | None = None
+    """Where this attempt left the way of those before it."""
 
 
 class Tally:
@@ -51,13 +57,15 @@ class Tally:
         self.path = ask.path
         self.model = model
         self.started = started
-        self.agent_retry = _number(ask.header(b"x-stainless-retry-count"))
+        self.agent_retry = ask.retries
         self.route: Route | None = None
         """Who answered, once somebody has."""
         self.meter = Meter()
         self.status = 0
         self.tries = 1
         self.streamed = False
+        self.how = How.LIVE
+        self.diverged: Diverged | None = None
         self.recorded = False
 
 
@@ -74,40 +82,47 @@ class Ledger:
         """A call begins."""
         return Tally(holder, ask, model, self._clock.monotonic())
 
-    async def record(self, tally: Tally) -> None:
-        """The call is over: write it down, once. An attempt that was fenced writes nothing and may call no more."""
+    async def record(self, tally: Tally, finished: FinishedCall | None = None) -> bool:
+        """The call is over: write it down, once, and keep its answer. Whether that is on disk now.
+
+        An attempt that was fenced writes nothing and may call no more.
+        """
         if tally.recorded:
-            return
+            return False
         tally.recorded = True
         if tally.meter.error is not None:
             self._grants.blame(tally.holder, tally.meter.error)
         try:
-            await self._write(tally)
+            await self._write(tally, finished)
+            return True
         except (Fenced, RunNotFound):
             tally.holder.end()
         except OutlastError as error:
             # The answer is paid for and good: better uncounted than withheld.
             _log.error("model call not recorded", run_id=tally.holder.run_id, code=error.code)
+        return False
 
-    async def _write(self, tally: Tally) -> None:
+    async def _write(self, tally: Tally, finished: FinishedCall | None) -> None:
         holder, tokens = tally.holder, tally.meter.tokens
         cost = await self._cost(tally)
         draft = Draft(EventKind.MODEL_CALL, msgspec.json.encode(self._event(tally, cost)))
-        if tally.meter.error is not None or tally.path == COUNT_TOKENS:
-            await self._engine.append(holder.run_id, holder.attempt_id, [draft])
-        else:
+        if _is_paid(tally):
             usage = Usage(1, tokens.input or 0, tokens.output or 0, cost or 0, int(cost is None))
-            await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft)
+            await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft, finished)
+        elif finished is not None:
+            await self._engine.record_call(holder.run_id, holder.attempt_id, Usage(), draft, finished)
+        else:
+            await self._engine.append(holder.run_id, holder.attempt_id, [draft])
 
     async def _cost(self, tally: Tally) -> int | None:
-        """What it cost, in nano-USD; null if nobody knows, or nothing was answered."""
-        if tally.route is None or tally.meter.error is not None or tally.path == COUNT_TOKENS:
+        """What it cost, in nano-USD; null if nobody knows, or there was nothing to pay for."""
+        if tally.route is None or not _is_paid(tally):
             return None
         await self.prices.ready()
         return self.prices.cost(tally.route, tally.path, tally.meter.tokens, self._clock.now())
 
     def _event(self, tally: Tally, cost: int | None) -> ModelCall:
-        tokens, route = tally.meter.tokens, tally.route
+        tokens, route = tally.meter.tokens if tally.how is How.LIVE else Tokens(), tally.route
         return ModelCall(
             model=tally.model,
             path=f"/v1{tally.path}",
@@ -124,8 +139,11 @@ class Ledger:
             upstream=route.target.name if route else None,
             alias=route.alias if route and route.alias != tally.model else None,
             error=tally.meter.error,
+            how=tally.how,
+            diverged=tally.diverged,
         )
 
 
-def _number(text: bytes | None) -> int:
-    return int(text) if text is not None and text.isdigit() and len(text) < 4 else 0
+def _is_paid(tally: Tally) -> bool:
+    """Whether it was generated for us, and now."""
+    return tally.how is How.LIVE and tally.meter.error is None and tally.path != COUNT_TOKENS

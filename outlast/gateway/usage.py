@@ -95,7 +95,7 @@ class Meter:
         """Read an answer that came in one piece; a failure always has words."""
         try:
             self._take(_read_whole(body))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             pass
         if failed and self.error is None:
             self.error = body[:MAX_REASON].decode(errors="replace") or "no reason given"
@@ -106,7 +106,7 @@ class Meter:
             return Mark.LAST if len(event) < 32 and _data(event) == b"[DONE]" else Mark.PLAIN
         try:
             read = _read_event(_data(event))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return Mark.PLAIN
         begun = read.message if isinstance(read.message, _Whole) else None
         self._take(read.response or begun or _Whole(read.usage, read.error))

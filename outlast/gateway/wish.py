@@ -27,7 +27,7 @@ def read(body: bytes) -> Wish:
     """An unreadable body is no business of the gateway's: the provider says what is wrong with it."""
     try:
         return _decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return Wish()
 
 

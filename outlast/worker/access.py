@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from outlast.runs import Run
+
 
 class Grant(Protocol):
     """Where the attempt finds its model, and the token that is good for this attempt alone."""
@@ -17,16 +19,22 @@ class Grant(Protocol):
 
 
 class ModelAccess(Protocol):
-    """Gives attempts their access to models and takes it back. None of it may block or fail."""
+    """Gives attempts their access to models and takes it back. None of it may fail, and but `settle` nothing waits."""
 
-    def grant(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
+    def grant(self, run: Run, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
         """Let the attempt call models, `model` being the one its run was submitted for, for as long as `holds` says
         that the worker has its lease: a process that stood still must not pay for what others have taken over."""
         ...
 
-    def revoke(self, attempt_id: str, *, cut: bool) -> None:
-        """The attempt is over: refuse its further calls. With `cut`, end those in flight at once; without, the run
-        goes on elsewhere and their answers are still wanted. May be called again, to no effect."""
+    async def settle(self, attempt_id: str, *, until_it_asks: bool = False) -> None:
+        """The attempt is over and its run goes on: begin no further call, return when those in flight are journalled.
+
+        With `until_it_asks`, not before its agent wants a further one, which then waits. As long as this attempt holds
+        the run, that is; `revoke` ends it at once."""
+        ...
+
+    def revoke(self, attempt_id: str) -> None:
+        """Refuse further calls, end those in flight at once. May be called again, to no effect."""
         ...
 
     def reason(self, attempt_id: str) -> str | None:

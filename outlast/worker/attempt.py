@@ -2,7 +2,8 @@
 
 Either the agent ends, and its outcome is written when nothing of it is left; or someone decides over it (a cancel, the
 timeout, a drain, a lost lease), and from then on nothing that it says counts. Its events are always written before its
-end. Whoever carries the attempt's process is its `Place`.
+end, and so are its model calls in flight if the run goes on after a loss: the next attempt shall find them. Whoever
+carries the attempt's process is its `Place`.
 """
 
 import asyncio
@@ -165,7 +166,7 @@ class Attempt:
 
         Also heard when we have just lost it ourselves, or while our own word on it is being written.
         """
-        self._end_access(cut=run is None or run.is_final)
+        self._end_access()
         if not self._decided:
             self._decided = True
             self._discard_events()
@@ -178,26 +179,28 @@ class Attempt:
             words = f"The run used up its {self.run.timeout_s} s of execution time."
             self._desk.spawn(self._end_by(lambda: self._fail(RunError("timeout", words), lingers=True)))
 
+    async def leave(self) -> None:
+        """This worker goes away soon: hand the run back as soon as its agent wants a further model call.
+
+        By then it has heard, and the journal has, every answer that was on its way.
+        """
+        if self.has_model:
+            await self._desk.access.settle(self.id, until_it_asks=True)
+            await self.hand_back()
+
     async def hand_back(self) -> None:
         """This worker goes away: the run goes back to the queue unharmed, and then the agent is stopped."""
-        if not self._decided and not self._gone and self.outcome is None:
+        if self._gone:
+            self._end_access()  # it is lost, and waited for its calls in flight
+        elif not self._decided and self.outcome is None:
             self._decided = True
             await self._end_by(lambda: self._desk.engine.hand_back(self.run.id, self.id))
-
-    async def displace(self, cause: Cause) -> None:
-        """Its process is about to be killed for something else: let the run go on elsewhere first."""
-        if not self._decided and not self._gone:
-            self._decided = self._writing = True
-            if self._recorder is not None:
-                await self._recorder.close()
-            await self._write_end(lambda: self._desk.engine.lose(self.run.id, self.id, cause, lingers=True))
-            self._written()
 
     def abandon(self) -> None:
         """The lease is lost or about to be: stop the agent now, write nothing."""
         self._decided = True
         self._discard_events()
-        self._end_access(cut=False)
+        self._end_access()
         self._stop(0)
 
     def _over(self) -> None:
@@ -226,10 +229,10 @@ class Attempt:
         if not self._gone and self.place is not None:
             self.place.stop(self.id, grace_s=grace_s)
 
-    def _end_access(self, *, cut: bool) -> None:
-        """Take the model away; its calls in flight are cut if the run has ended and nobody waits for them."""
+    def _end_access(self) -> None:
+        """Take the model away; calls in flight are cut."""
         if self.has_model:
-            self._desk.access.revoke(self.id, cut=cut)
+            self._desk.access.revoke(self.id)
 
     # How it is written.
 
@@ -237,6 +240,8 @@ class Attempt:
         try:
             if self._recorder is not None:
                 await self._recorder.close()
+            if self.has_model and not isinstance(self.outcome, Done | Failed):
+                await self._desk.access.settle(self.id)
             if not self._decided:
                 self._decided = True
                 self._is_settled = await self._write_end(lambda: self._write_outcome(loss))
@@ -266,7 +271,7 @@ class Attempt:
             run = await self._desk.lease.insist(
                 lambda: self._fail(RunError("internal_error", words), lingers=not self._gone)
             )
-        self._end_access(cut=run is not None and run.is_final)
+        self._end_access()
         return run is not None
 
     def _write_outcome(self, loss: Cause) -> Awaitable[Run]:

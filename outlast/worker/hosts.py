@@ -1,8 +1,8 @@
 """The parent's side of the shared hosts: which run goes where, who still answers, who has to go.
 
 A host that dies, or whose loop no longer turns, takes its runs with it: they go on elsewhere, uncounted if there were
-several, each alone from then on. A run that does not obey a cancel in time costs its host too, but only after its
-neighbours have been given back to the queue, so what they lose is time and nothing else.
+several, each alone from then on. A run that does not obey a cancel in time costs its host too; what its neighbours lose
+is time and nothing else.
 """
 
 import asyncio
@@ -26,7 +26,6 @@ START_TICKS = 60
 """Seconds that a host may take to import what it needs."""
 RESTART_S = (0.0, 0.2, 1.0, 5.0)
 """Pauses before a host that did not even start is started again."""
-DISPLACE_S = 0.5
 
 log = telemetry.get("worker")
 
@@ -200,22 +199,10 @@ class Hosts:
             self._condemn(host)
 
     def _condemn(self, host: Host) -> None:
-        """Give the host no more runs, bring its neighbours to safety, kill it."""
+        """Give the host no more runs and kill it. Its neighbours go on elsewhere; what they were asking is kept."""
         host.is_condemned = True
         self._restart()
-        loop = asyncio.get_running_loop()
-        moves = [loop.create_task(attempt.displace(Cause.SHARED_HOST)) for attempt in host.attempts.values()]
-        left = len(moves)
-
-        def moved(move: asyncio.Task[None]) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                host.kill()
-
-        for move in moves:
-            move.add_done_callback(moved)
-        loop.call_later(DISPLACE_S, host.kill)
+        host.kill()
 
     def _exited(self, host: Host) -> None:
         if host not in self._hosts:
@@ -255,4 +242,4 @@ def _cause(host: Host, runs: int) -> Cause:
     """Whose fault the death of a host is held to be."""
     if not host.is_ready:
         return Cause.WORKER
-    return Cause.SHARED_HOST if runs > 1 else Cause.OWN_PROCESS
+    return Cause.SHARED_HOST if runs > 1 or host.is_condemned else Cause.OWN_PROCESS

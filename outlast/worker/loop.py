@@ -164,11 +164,18 @@ class Worker:
         return asyncio.get_running_loop().create_task(janitor.steadily(work))
 
     async def drain(self, grace_s: float) -> None:
-        """Claim no more, let runs finish for `grace_s`, hand the rest back, and leave no process behind."""
+        """Claim no more, let runs finish for `grace_s`, hand the rest back, and leave no process behind.
+
+        In the second half no model call begins: a run that wants one is handed back, so that no answer that is paid for
+        is cut off halfway if it can come in time.
+        """
         self._is_draining = True
         self._ring()
         await asyncio.wait(self._claims)
-        await self._until_idle(grace_s)
+        await self._until_idle(grace_s / 2)
+        for attempt in list(self.attempts.values()):
+            self._desk.spawn(attempt.leave())
+        await self._until_idle(grace_s / 2)
         left = list(self.attempts.values())
         if left:
             log.info("handing runs back", runs=len(left))
@@ -275,7 +282,7 @@ class Worker:
         needs = msgspec.json.decode(request, type=_Needs)
         run = attempt.run
         access = self._access
-        grant = access.grant(run.id, attempt.id, needs.model, self._holds) if attempt.has_model else None
+        grant = access.grant(run, attempt.id, needs.model, self._holds) if attempt.has_model else None
         return Start(
             run_id=run.id,
             attempt_id=attempt.id,

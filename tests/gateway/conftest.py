@@ -12,6 +12,7 @@ from outlast.config import Settings
 from outlast.engine import Engine
 from outlast.gateway import Gateway, Patience
 from outlast.runs import Caller, EventKind, Run
+from outlast.transitions import Cause
 from tests import runs_factory
 from tests.openai_wire import Json
 from tests.provider import Provider
@@ -31,7 +32,20 @@ class Agent:
         self.attempt_id = attempt_id
         self.holds_lease = True
         """What its worker says of its lease."""
-        self.grant = gateway.grant(run.id, attempt_id, model, lambda: self.holds_lease)
+        self.grant = gateway.grant(run, attempt_id, model, lambda: self.holds_lease)
+
+    async def lost(self, cause: Cause = Cause.WORKER) -> "Agent":
+        """The same run's next attempt, after this one was lost."""
+        await self.gateway.settle(self.attempt_id)
+        await self.engine.lose(self.run_id, self.attempt_id, cause)
+        self.gateway.revoke(self.attempt_id)
+        return await self.next()
+
+    async def next(self) -> "Agent":
+        """The next attempt, of a run that is queued again."""
+        (claimed,) = await runs_factory.claim(self.engine)
+        assert claimed.run.attempt_id is not None
+        return Agent(self.engine, self.gateway, claimed.run, claimed.run.attempt_id)
 
     def openai(self, max_retries: int = 0) -> openai.AsyncOpenAI:
         """OpenAI's client, as an agent has it."""

@@ -8,12 +8,7 @@ import httpx
 import openai
 import pytest
 
-from outlast.clock import FakeClock
-from outlast.config import Settings
-from outlast.engine import Engine
-from outlast.gateway import Gateway
 from outlast.runs import Caller
-from tests import runs_factory
 from tests.gateway.conftest import ASK, STREAM, Agent
 from tests.openai_wire import Json
 from tests.provider import Fail, Provider, Say
@@ -64,7 +59,7 @@ async def test_a_worker_that_outlived_its_lease_lets_no_call_through(
 
 
 async def test_a_revoked_token_is_refused_once_and_not_tried_again(agent: Agent, provider: Provider) -> None:
-    agent.gateway.revoke(agent.attempt_id, cut=False)
+    agent.gateway.revoke(agent.attempt_id)
 
     async with agent.openai(max_retries=3) as client:
         with pytest.raises(openai.PermissionDeniedError, match="no longer holds its run") as refused:
@@ -94,7 +89,7 @@ async def test_a_cut_is_seen_by_the_provider_before_the_answer_begins(
         await provider.until(lambda: len(provider.asked) == 1, "the call")
 
         cut_at = time.monotonic()
-        agent.gateway.revoke(agent.attempt_id, cut=True)
+        agent.gateway.revoke(agent.attempt_id)
         answer = await call
 
     assert answer.status_code == 403
@@ -109,7 +104,7 @@ async def test_a_cut_breaks_a_stream_off(agent: Agent, provider: Provider) -> No
         await anext(pieces)
 
         cut_at = time.monotonic()
-        agent.gateway.revoke(agent.attempt_id, cut=True)
+        agent.gateway.revoke(agent.attempt_id)
         with pytest.raises(httpx.RemoteProtocolError):
             await _drain(pieces)
 
@@ -122,57 +117,65 @@ async def test_a_cut_ends_a_call_that_waits_for_its_next_try(agent: Agent, provi
         call = asyncio.create_task(client.post("/chat/completions", json=ASK))
         await provider.until(lambda: bool(provider.asked) and provider.asked[0].answered, "the call")
 
-        agent.gateway.revoke(agent.attempt_id, cut=True)
+        agent.gateway.revoke(agent.attempt_id)
         answer = await asyncio.wait_for(call, 10)
 
     assert answer.status_code == 403
     assert len(provider.asked) == 1
 
 
-async def test_a_revoked_call_that_is_not_cut_is_read_to_its_end(agent: Agent, provider: Provider) -> None:
+async def test_what_is_in_flight_is_read_to_its_end_before_the_run_goes_on(
+    agent: Agent, provider: Provider
+) -> None:
     provider.script(Say("Four.", hold_after=0))
     async with agent.raw() as client:
         call = asyncio.create_task(client.post("/chat/completions", json=ASK))
         await provider.until(lambda: len(provider.asked) == 1, "the call")
 
-        agent.gateway.revoke(agent.attempt_id, cut=False)
+        settling = asyncio.create_task(agent.gateway.settle(agent.attempt_id))
         provider.release()
         answer = await call
+        await asyncio.wait_for(settling, 10)
 
     assert answer.status_code == 200
     assert (await agent.head()).usage.model_calls == 1
 
 
-async def test_a_call_left_to_finish_is_cut_when_the_grace_is_over(
-    engine: Engine, settings: Settings, clock: FakeClock, provider: Provider
+async def test_a_call_that_comes_while_others_are_settled_waits_and_is_refused_at_the_end(
+    agent: Agent, provider: Provider
 ) -> None:
-    gateway = Gateway(engine, settings, clock, grace_s=0.05)
-    await gateway.start()
-    agent = Agent(engine, gateway, *await runs_factory.running(engine))
+    provider.script(Say("Four.", hold_after=0))
+    async with agent.raw() as client:
+        first = asyncio.create_task(client.post("/chat/completions", json=ASK))
+        await provider.until(lambda: len(provider.asked) == 1, "the call")
+        settling = asyncio.create_task(agent.gateway.settle(agent.attempt_id, until_it_asks=True))
+        await asyncio.sleep(0)
+
+        second = asyncio.create_task(client.post("/chat/completions", json=STREAM))
+        provider.release()
+        await asyncio.wait_for(settling, 10)
+        assert not second.done()
+        agent.gateway.revoke(agent.attempt_id)
+        answers = await asyncio.gather(first, second)
+
+    assert [answer.status_code for answer in answers] == [200, 403]
+    assert len(provider.asked) == 1
+
+
+async def test_a_call_that_is_waited_for_can_still_be_cut(agent: Agent, provider: Provider) -> None:
     provider.script(Say(hold_after=0))
     async with agent.raw() as client:
         call = asyncio.create_task(client.post("/chat/completions", json=ASK))
         await provider.until(lambda: len(provider.asked) == 1, "the call")
+        settling = asyncio.create_task(agent.gateway.settle(agent.attempt_id))
+        await asyncio.sleep(0)
 
-        gateway.revoke(agent.attempt_id, cut=False)
+        agent.gateway.revoke(agent.attempt_id)
         answer = await call
-    await gateway.stop()
+        await asyncio.wait_for(settling, 10)
 
     assert answer.status_code == 403
     await provider.until(lambda: provider.asked[0].disconnected_at is not None, "the cut")
-
-
-async def test_a_call_left_to_finish_can_still_be_cut(agent: Agent, provider: Provider) -> None:
-    provider.script(Say(hold_after=0))
-    async with agent.raw() as client:
-        call = asyncio.create_task(client.post("/chat/completions", json=ASK))
-        await provider.until(lambda: len(provider.asked) == 1, "the call")
-
-        agent.gateway.revoke(agent.attempt_id, cut=False)
-        agent.gateway.revoke(agent.attempt_id, cut=True)
-        answer = await call
-
-    assert answer.status_code == 403
 
 
 async def test_a_cut_reaches_the_other_calls_of_a_fenced_attempt(agent: Agent, provider: Provider) -> None:
@@ -183,21 +186,25 @@ async def test_a_cut_reaches_the_other_calls_of_a_fenced_attempt(agent: Agent, p
         await agent.engine.cancel(Caller(), agent.run_id)
         await client.post("/chat/completions", json=ASK)
 
-        agent.gateway.revoke(agent.attempt_id, cut=True)
+        agent.gateway.revoke(agent.attempt_id)
         answer = await held
 
     assert answer.status_code == 403
 
 
-async def test_an_agent_that_leaves_takes_its_call_with_it(agent: Agent, provider: Provider) -> None:
-    provider.script(Say(hold_after=0))
+async def test_a_call_whose_agent_has_left_is_read_to_its_end_and_cut_with_its_attempt(
+    agent: Agent, provider: Provider
+) -> None:
+    provider.script(Say(hold_after=1), Say(hold_after=0))
     async with agent.raw() as client:
-        call = asyncio.create_task(client.post("/chat/completions", json=ASK))
-        await provider.until(lambda: len(provider.asked) == 1, "the call")
-        left_at = time.monotonic()
-        call.cancel()
+        calls = [asyncio.create_task(client.post("/chat/completions", json=ASK)) for _ in range(2)]
+        await provider.until(lambda: len(provider.asked) == 2, "the calls")
+        for call in calls:
+            call.cancel()
+    cut_at = time.monotonic()
+    agent.gateway.revoke(agent.attempt_id)
 
-    await _assert_cut_soon(provider, left_at)
+    await _assert_cut_soon(provider, cut_at)
     assert await agent.calls() == []
 
 

@@ -61,7 +61,7 @@ async def test_a_call_that_waits_when_its_attempt_is_over_reaches_nobody(
         many = MAX_IN_FLIGHT + 1
         calls = [asyncio.create_task(client.post(URL, json=ASK)) for _ in range(many)]
         await provider.until(lambda: len(provider.asked) == MAX_IN_FLIGHT, "as many as may be")
-        agent.gateway.revoke(agent.attempt_id, cut=True)
+        agent.gateway.revoke(agent.attempt_id)
         answers = await asyncio.gather(*calls)
 
     assert {answer.status_code for answer in answers} == {403}

@@ -201,7 +201,7 @@ async def test_any_argument_will_do(agent: Agent) -> None:
 
 
 async def test_an_attempt_that_is_over_can_begin_nothing(agent: Agent) -> None:
-    agent.gateway.revoke(agent.attempt_id, cut=True)
+    agent.gateway.revoke(agent.attempt_id)
 
     with pytest.raises(StepError, match="no longer holds its run"):
         await asyncio.to_thread(steps_of(agent).begin, "a", "read")

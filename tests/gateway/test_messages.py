@@ -115,7 +115,7 @@ async def test_the_providers_errors_pass_as_they_come(agent: Agent, provider: Pr
 
 
 async def test_our_own_refusals_are_in_anthropics_form(agent: Agent, provider: Provider) -> None:
-    agent.gateway.revoke(agent.attempt_id, cut=True)
+    agent.gateway.revoke(agent.attempt_id)
 
     async with client(agent) as claude:
         with pytest.raises(anthropic.PermissionDeniedError) as refused:

@@ -26,7 +26,7 @@ def client(agent: Agent, token: str | None = None) -> httpx.AsyncClient:
 async def successor(agent: Agent) -> Agent:
     """The attempt after this one, whose worker died."""
     engine = agent.engine
-    agent.gateway.revoke(agent.attempt_id, cut=False)
+    agent.gateway.revoke(agent.attempt_id)
     await engine.lose(agent.run_id, agent.attempt_id, Cause.WORKER)
     (claimed,) = await runs_factory.claim(engine)
     assert claimed.run.attempt_id is not None
@@ -166,7 +166,7 @@ async def test_only_a_living_attempt_with_its_token_is_heard(agent: Agent, engin
     await engine.cancel(ME, agent.run_id)
     async with client(agent) as http:
         fenced = await http.post("/steps/a", json={})
-    agent.gateway.revoke(agent.attempt_id, cut=True)
+    agent.gateway.revoke(agent.attempt_id)
     async with client(agent) as http:
         over = await http.post("/steps/a", json={})
 

@@ -35,6 +35,7 @@ async def test_every_dialect_is_counted(agent: Agent, provider: Provider, path: 
         "status": 200,
         "streamed": body.get("stream", False),
         "ms": 0,
+        "how": "live",
         "input_tokens": 7,
         "output_tokens": 3,
     }

@@ -36,15 +36,26 @@ class Access:
 
     def __init__(self) -> None:
         self.granted: list[str] = []
-        self.revoked: dict[str, bool] = {}
+        self.revoked: set[str] = set()
+        self.settled: set[str] = set()
+        self._ends: dict[str, asyncio.Event] = {}
         self.why: str | None = None
 
-    def grant(self, run_id: str, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
+    def grant(self, run: Run, attempt_id: str, model: str | None, holds: Callable[[], bool]) -> Grant:
         self.granted.append(attempt_id)
         return Grant("http://127.0.0.1:9/v1", f"token-of-{attempt_id}")
 
-    def revoke(self, attempt_id: str, *, cut: bool) -> None:
-        self.revoked.setdefault(attempt_id, cut)
+    async def settle(self, attempt_id: str, *, until_it_asks: bool = False) -> None:
+        self.settled.add(attempt_id)
+        if until_it_asks:
+            await self._end_of(attempt_id).wait()
+
+    def revoke(self, attempt_id: str) -> None:
+        self.revoked.add(attempt_id)
+        self._end_of(attempt_id).set()
+
+    def _end_of(self, attempt_id: str) -> asyncio.Event:
+        return self._ends.setdefault(attempt_id, asyncio.Event())
 
     def reason(self, attempt_id: str) -> str | None:
         return self.why

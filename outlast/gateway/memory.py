@@ -1,0 +1,111 @@
+"""What one attempt remembers of its calls, and what it found of the attempts before it. Pure; nothing here waits.
+
+Which call is which: the n-th time that this attempt asks a question is the n-th call of it in every attempt. Asking
+again what failed, or what the agent did not stay to hear, is the same call and not the next.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from outlast.gateway.flight import Flight, Line
+from outlast.gateway.question import Question
+from outlast.gateway.toolresults import ToolResult
+from outlast.journal import CallKey, Journal, JournalCall, Link, Pin
+from outlast.runs import Json
+
+
+class Slot:
+    """The n-th call of one question in this attempt."""
+
+    def __init__(self, key: CallKey, line: Line) -> None:
+        self.key = key
+        self.line = line
+        """Who asked last."""
+        self.flight: Flight | None = None
+        """The answer on its way."""
+        self.kept: CallKey | None = None
+        """Where the journal has the answer; by a normalised hit that is another key."""
+
+    @property
+    def is_unheard(self) -> bool:
+        """Its asker has gone without the whole answer, or there was none that could be kept."""
+        failed = self.flight is None and self.kept is None
+        return failed or not (self.line.is_open or self.line.is_served)
+
+
+class Memory:
+    """The calls of one attempt."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._slots: dict[bytes, list[Slot]] = {}
+        self._unused = {call.key: call for call in journal.calls}
+        self._pinned = {(pin.tool_call_id, pin.k): pin.content for pin in journal.pins}
+        self._new_pins: dict[tuple[str, int], Json] = {}
+        """Not in the journal yet: no call that carries them is."""
+        self._contents: dict[str, dict[bytes, int]] = {}
+        """Of a tool's call: which of its contents is the k-th."""
+        self._kept_links = {call.asked.last for call in journal.calls}
+        self._has_diverged = False
+        self.normal: dict[CallKey, bytes] = {}
+        """The normalised hashes of kept calls, as far as they were needed."""
+
+    def slot(self, question: bytes, line: Line, *, again: bool) -> Slot:
+        """The call that this is, now asked by `line`; `again` if its client says that it asked before."""
+        slots = self._slots.setdefault(question, [])
+        slot = next((slot for slot in slots if slot.is_unheard), None)
+        if slot is None and again and slots:
+            slot = next((slot for slot in slots if slot.flight is not None), slots[-1])
+        if slot is None:
+            slot = Slot(CallKey(question, len(slots) + 1), line)
+            slots.append(slot)
+            slot.kept = slot.key if self.use(slot.key) else None
+        slot.line = line
+        return slot
+
+    # What attempts before left.
+
+    def use(self, key: CallKey) -> bool:
+        """Whether the journal has this call for us; only once."""
+        return self._unused.pop(key, None) is not None
+
+    def unused(self, path: str) -> tuple[JournalCall, ...]:
+        """What is left to replay, in the order in which it was finished."""
+        return tuple(call for call in self._unused.values() if call.asked.path == path)
+
+    def leaves(self, path: str) -> tuple[JournalCall, ...]:
+        """The calls that a live one leaves behind, if it is the first that does; else none."""
+        left = () if self._has_diverged else self.unused(path)
+        self._has_diverged = self._has_diverged or bool(left)
+        return left
+
+    # Results of tools.
+
+    def pinned(self, results: Iterable[ToolResult]) -> tuple[Mapping[ToolResult, Json], tuple[Pin, ...]]:
+        """What to put in the place of which results, and the results that are not in the journal yet."""
+        replaced: dict[ToolResult, Json] = {}
+        fresh = {}
+        for result in results:
+            contents = self._contents.setdefault(result.id, {})
+            k = contents.setdefault(hashlib.sha256(result.content).digest(), len(contents) + 1)
+            pinned = self._pinned.get((result.id, k))
+            if pinned is None:
+                fresh[result.id, k] = self._new_pins.setdefault((result.id, k), result.content)
+            elif pinned != result.content:
+                replaced[result] = pinned
+        return replaced, tuple(Pin(*name, content) for name, content in fresh.items())
+
+    # What is to be kept.
+
+    def fresh_links(self, question: Question) -> tuple[Link, ...]:
+        """The links of a question that are not in the journal yet."""
+        links = question.links
+        known = next((n for n in range(len(links), 0, -1) if links[n - 1].hash in self._kept_links), 0)
+        return links[known:]
+
+    def handed_over(self, links: Iterable[Link], pins: Iterable[Pin]) -> None:
+        """These are in the journal now."""
+        self._kept_links.update(link.hash for link in links)
+        for pin in pins:
+            name = (pin.tool_call_id, pin.k)
+            self._new_pins.pop(name, None)
+            self._pinned[name] = pin.content
