@@ -53,8 +53,8 @@ class Target(msgspec.Struct, frozen=True):
 
 def of_openai(settings: Settings) -> Target | None:
     """The one of OPENAI_API_KEY and OPENAI_BASE_URL, which also has what OUTLAST_MODEL names and nobody else has."""
-    named = settings.model is not None and not _is_known(settings.model, settings)
-    keyed = settings.openai_api_key is not None and settings.model != "demo"
+    named = bool(settings.model) and not _is_known(str(settings.model), settings)
+    keyed = bool(settings.openai_api_key) and settings.model != "demo"
     if not (settings.openai_base_url or keyed or named):
         return None
     upstream = UpstreamConfig(base_url=settings.openai_base_url, key=settings.openai_api_key)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.ward import Ward, ward
 from tests.live import Live, descendants, processes_with
-from tests.provider import Fail, Say
+from tests.provider import Fail, Provider, Say
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,54 @@ def test_no_process_below_the_server_was_started_with_the_providers_key(tmp_path
         assert len(place.left()) >= 6
         # Who is not root does not even see the server's own.
         assert set(processes_with(place.provider.key)) <= {place.live.pid}
+
+
+FILE = """
+[upstreams.house]
+base_url = "{url}"
+key_env = "HOUSE_KEY"
+[upstreams.other]
+base_url = "{url}"
+key_file = "{file}"
+[models.fast]
+upstream = "house"
+model = "gpt-test"
+[models.careful]
+upstream = "other"
+fallback = ["fast"]
+[prices.fast]
+input_per_mtok = 1
+output_per_mtok = 10
+"""
+
+
+def test_the_keys_of_upstreams_are_the_servers_alone_too(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("secret") / "house.key"
+    with Provider(key="sk-upstream-0123456789") as provider:
+        file.write_text(provider.key)
+        (tmp_path / "outlast.toml").write_text(FILE.format(url=provider.base_url, file=file))
+        provider.script(
+            Fail(401, f"The key {provider.key} is not known."), Say(input_tokens=9, output_tokens=2)
+        )
+        with Live(tmp_path, {"HOUSE_KEY": provider.key}) as live:
+            refused, answered = [live.submit(prompt=PROMPT) for _ in range(2)]
+            ends = [live.wait_for_end(job_id, 60) for job_id in (refused, answered)]
+            told = [live.http.get(f"/api/v1/runs/{job_id}/stream").text for job_id in (refused, answered)]
+            below = processes_with(provider.key)
+            assert live.terminate() == 0
+
+    assert {end["status"] for end in ends} == {"failed", "succeeded"}
+    assert [end["usage"] for end in ends if "usage" in end] == [
+        {"model_calls": 1, "input_tokens": 9, "output_tokens": 2, "cost_usd": 0.000029}
+    ]
+    assert '"upstream":"house"' in "".join(told)
+    assert set(below) <= {live.pid}
+    assert provider.key not in "".join(told) + str(ends)
+    assert [
+        path for path in tmp_path.rglob("*") if path.is_file() and provider.key.encode() in path.read_bytes()
+    ] == []
 
 
 def _events(place: Ward, ids: list[str]) -> list[str]:
