@@ -24,6 +24,8 @@ _OF_RUNS = {
     "budget": "Change what a run may use.",
     "retry": "Ask for a finished run again.",
     "calls": "The model calls of a run.",
+    "steps": "The steps of a run.",
+    "answer": "Decide over a step that a run waits for.",
     "delete": "Remove a finished run and all that belongs to it.",
 }
 _OTHERS = {

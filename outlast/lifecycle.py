@@ -184,7 +184,7 @@ def _answer_step(run: Run, command: Command, now: int) -> Transition:
 def _told(step: Step, **words: str | bool) -> Draft:
     """The event of a step that has come to something."""
     data: dict[str, object] = {"step": step.key, "name": step.name, "state": step.state.value}
-    if step.ended_at is not None:
+    if step.ended_at is not None and "answer" not in words:
         data["ms"] = step.ended_at - step.started_at
     if step.error is not None:
         data["error"] = step.error

@@ -32,7 +32,17 @@ class Gone(Exception):
 class Request:
     """One HTTP request, with the caller it was admitted as."""
 
-    __slots__ = ("_headers", "_query", "caller", "job_id", "receive", "schedule_id", "scope", "session_id")
+    __slots__ = (
+        "_headers",
+        "_query",
+        "caller",
+        "job_id",
+        "receive",
+        "schedule_id",
+        "scope",
+        "session_id",
+        "step",
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -41,6 +51,7 @@ class Request:
         self.job_id = ""
         self.schedule_id = ""
         self.session_id = ""
+        self.step = ""
         self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
 

@@ -17,6 +17,7 @@ from outlast.api import (
     schedule_routes,
     session_routes,
     site_routes,
+    step_routes,
     worker_routes,
 )
 from outlast.api.edge import Handler
@@ -57,6 +58,8 @@ ROUTES = (
     Route(f"{RUNS}/{{job_id}}/budget", {"POST": budget_routes.change}),
     Route(f"{RUNS}/{{job_id}}/retry", {"POST": journal_routes.again}),
     Route(f"{RUNS}/{{job_id}}/calls", {"GET": journal_routes.calls}),
+    Route(f"{RUNS}/{{job_id}}/steps", {"GET": step_routes.list_steps}),
+    Route(f"{RUNS}/{{job_id}}/steps/{{step}}", {"GET": step_routes.status, "POST": step_routes.answer}),
     Route(SCHEDULES, {"POST": schedule_routes.create, "GET": schedule_routes.list_schedules}),
     Route(
         f"{SCHEDULES}/{{schedule_id}}",
@@ -83,6 +86,8 @@ _OF_SCHEDULES = {
 }
 
 
+_STEPS = "/steps/"
+_OF_STEP = _OF_RUNS.pop(f"{_STEPS}{{step}}")
 _OF_SESSION = next(route for route in ROUTES if "{session_id}" in route.path)
 
 
@@ -95,7 +100,7 @@ def find(path: str, request: Request) -> Route:
     if route is not None:
         return route
     if path.startswith(f"{RUNS}/"):
-        route, request.job_id = _about(path, RUNS, _OF_RUNS)
+        route, request.job_id = _about_step(path, request) or _about(path, RUNS, _OF_RUNS)
         if not _ID.fullmatch(request.job_id):
             raise RunNotFound(f"There is no run {quoted(request.job_id)}; that cannot be the id of one.")
         return route
@@ -117,6 +122,12 @@ def _session_id(name: str) -> str:
     if not 1 <= len(name) <= _SESSION_ID_MAX or "\0" in name:
         raise SessionNotFound(f"There is no session {quoted(name)}; that cannot be the id of one.")
     return name
+
+
+def _about_step(path: str, request: Request) -> tuple[Route, str] | None:
+    """A step goes by what its agent calls it, slashes and all."""
+    job_id, steps, request.step = path[len(RUNS) + 1 :].partition(_STEPS)
+    return (_OF_STEP, job_id) if steps and request.step and "/" not in job_id else None
 
 
 def _about(path: str, things: str, by_tail: Mapping[str, Route]) -> tuple[Route, str]:

@@ -8,7 +8,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from outlast.client import calls, connection, schedule_calls
-from outlast.client.calls import Call, Limits, Options, Task
+from outlast.client.calls import Action, Call, Limits, Options, Task
 from outlast.client.errors import AnsweredError, ClientError, NotFound, RunFinished, ServerError, WaitTimedOut
 from outlast.client.models import (
     Accepted,
@@ -21,6 +21,8 @@ from outlast.client.models import (
     Schedule,
     SchedulePage,
     Status,
+    Step,
+    StepPage,
     Workers,
 )
 from outlast.client.pace import END_PAUSE_S, Polls, Retry
@@ -164,6 +166,23 @@ class Client:
     def calls(self, run_id: str, *, after: int = 0, limit: int = 100) -> ModelCalls:
         """The run's model calls numbered above `after`, in order, up to `limit` of them."""
         return self._send(calls.model_calls(run_id, after, limit))
+
+    def steps(self, run_id: str, *, page: int = 1, page_size: int = 100) -> StepPage:
+        """A page of the run's steps, in the order in which they were begun."""
+        return self._send(calls.steps(run_id, page, page_size))
+
+    def step(self, run_id: str, step: str) -> Step:
+        """One step of the run, with its whole result; `NotFound` if the run never came to it."""
+        return self._send(calls.step(run_id, step))
+
+    def answer_step(
+        self, run_id: str, step: str, action: Action, *, result: object = None, error: str | None = None
+    ) -> Run:
+        """Say what is to become of a step that the run waits for, and let the run go on.
+
+        `retry` does it again, `skip` goes on with the result, `fail` with the error. `Conflict` if it does not wait.
+        """
+        return self._send(calls.answer_step(run_id, step, action, result, error))
 
     def delete(self, run_id: str) -> None:
         """Remove a finished run and all that belongs to it; `RunActive` while it has not ended."""

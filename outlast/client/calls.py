@@ -20,6 +20,8 @@ from outlast.client.models import (
     Result,
     Run,
     Status,
+    Step,
+    StepPage,
     Workers,
     read,
     read_page,
@@ -166,6 +168,26 @@ def retry(run_id: str, *, fresh: bool) -> Call[Accepted]:
 
 def model_calls(run_id: str, after: int, limit: int) -> Call[ModelCalls]:
     return Call("GET", _path(run_id, "/calls"), reads(ModelCalls), {"after": after, "limit": limit})
+
+
+def steps(run_id: str, page: int, page_size: int) -> Call[StepPage]:
+    return Call("GET", _path(run_id, "/steps"), reads(StepPage), {"page": page, "page_size": page_size})
+
+
+def step(run_id: str, key: str) -> Call[Step]:
+    return Call("GET", _path(run_id, f"/steps/{quote(key, safe='')}"), reads(Step))
+
+
+Action = Literal["retry", "skip", "fail"]
+
+
+def answer_step(run_id: str, key: str, action: Action, result: object, error: str | None) -> Call[Run]:
+    """The same answer twice is the same as once, so it may be tried again."""
+    said: dict[str, object] = {"action": action}
+    said |= {"result": result} if action == "skip" else {}
+    said |= {"error": error or ""} if action == "fail" else {}
+    headers, path = {"Content-Type": "application/json"}, _path(run_id, f"/steps/{quote(key, safe='')}")
+    return Call("POST", path, reads(Run), headers=headers, content=msgspec.json.encode(said))
 
 
 def delete(run_id: str) -> Call[None]:

@@ -222,6 +222,37 @@ class ModelCalls(Answer, frozen=True, kw_only=True):
     """Asks for what follows; null at the end."""
 
 
+class Step(Answer, frozen=True, kw_only=True):
+    """A step of a run: something that its agent does once, and gets back when it is taken up again."""
+
+    step: str
+    """Its key."""
+    name: str
+    effect: str
+    """`read`, `idempotent` or `once`."""
+    state: str
+    """`running`, `unsure` (the run waits for an answer), `again`, `done` or `failed`."""
+    idempotency_key: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    ms: int | None = None
+    answer: str | None = None
+    input: object = None
+    result: object = None
+    """In a list only if it is small."""
+    result_size: int | None = None
+    error: str | None = None
+
+
+class StepPage(Answer, frozen=True, kw_only=True):
+    """Some of a run's steps, in the order in which they were begun."""
+
+    steps: tuple[Step, ...]
+    total: int
+    page: int
+    page_size: int
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a run. Numbered events are durable; token deltas have no number and may be lost."""
 

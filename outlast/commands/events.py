@@ -80,6 +80,8 @@ def _words(event: Event) -> str:
             return _progress_words(event)
         case "log":
             return show.plain(str(data.get("message", "")))
+        case "step":
+            return _step_words(data)
         case "model_call" if isinstance(data.get("ms"), int | float):
             return _model_call_words(data)
         case kind:
@@ -91,6 +93,18 @@ def _progress_words(event: Event) -> str:
     step = show.plain(progress.current_step or "")
     steps = f" ({progress.steps_completed or 0} of {progress.steps_total})" if progress.steps_total else ""
     return f"[{progress.percentage:.0f}%] {step}{steps}".rstrip()
+
+
+def _step_words(data: dict[str, object]) -> str:
+    """What became of a step; an answer is what a person has said."""
+    said = [
+        f"step {data.get('step')}",
+        f"answered {data['answer']}" if "answer" in data else str(data.get("state")),
+        "before" if data.get("replayed") else "",
+        f"in {data['ms']} ms" if "ms" in data and not data.get("replayed") else "",
+    ]
+    error = f": {data['error']}" if "error" in data else ""
+    return show.plain(" ".join(filter(None, said)) + error)
 
 
 def _model_call_words(data: dict[str, object]) -> str:

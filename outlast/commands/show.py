@@ -9,6 +9,7 @@ import msgspec
 
 from outlast.client import Progress, Run, Usage
 
+BRIEF_MAX = 80
 _COLORS = {"succeeded": "green", "failed": "red", "cancelled": "red", "running": "yellow"}
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 _STEERING = {code: None for code in _CONTROL if code not in (9, 10)}
@@ -119,8 +120,19 @@ def moment(at: datetime | None) -> str:
 
 
 def _waiting(shown: Run) -> str:
-    kind = (shown.waiting or {}).get("kind")
-    return f", waiting for {plain(str(kind))}" if kind else ""
+    waiting = shown.waiting or {}
+    kind = plain(str(waiting.get("kind", "")))
+    if kind == "tool":
+        step, input = plain(str(waiting.get("step"))), brief(waiting.get("input"))
+        name = f"{plain(str(waiting.get('name')))} {input}".rstrip()
+        return f", waiting: was {name} done? Say so with `outlast answer {shown.job_id} {step}`"
+    return f", waiting for {kind}" if kind else ""
+
+
+def brief(value: object) -> str:
+    """A JSON value on one line, cut where it gets long; nothing for null."""
+    words = "" if value is None else plain(msgspec.json.encode(value).decode())
+    return words if len(words) <= BRIEF_MAX else f"{words[: BRIEF_MAX - 1]}…"
 
 
 def _error(shown: Run) -> str:

@@ -30,7 +30,7 @@ def check(answer: httpx.Response, *, with_body: bool = True) -> None:
 def operation(method: str, path: str) -> Operation | None:
     """The operation that the contract has for a request."""
     for template, item in contract().paths.items():
-        pattern = re.sub(r"\{\w+\}", "[^/]+", template.replace("{session_id}", ".+"))
+        pattern = re.sub(r"\{\w+\}", "[^/]+", template.replace("{session_id}", ".+").replace("{step}", ".+"))
         if re.fullmatch(pattern, path.rstrip("/") or "/"):
             return item.operations.get("GET" if method == "HEAD" else method)
     return None

@@ -6,8 +6,10 @@ from collections.abc import Callable
 import msgspec
 
 from outlast.engine import Engine
-from outlast.runs import Draft, EventKind, Isolation, Progress, Run, RunRequest
+from outlast.runs import Caller, Draft, EventKind, Isolation, Progress, Run, RunRequest
+from outlast.steps import Effect
 from outlast.store.protocol import Claimed, Offer
+from outlast.transitions import Cause
 
 RUNNERS = frozenset({"builtin", "command", "echo", "function"})
 WORKER = "worker_1"
@@ -47,6 +49,14 @@ class Driver:
 
     async def progress(self, run: Run, attempt_id: str, progress: Progress) -> None:
         await self.engine.append(run.id, attempt_id, [], progress)
+
+    async def unsure(self, key: str, *, is_unsure: bool = True) -> None:
+        """Take the next run, die over a step that may be done once only, and, to be unsure, come to it again."""
+        for _ in range(1 + is_unsure):
+            run, attempt_id = await self.claim()
+            await self.engine.steps.begin(run.id, attempt_id, key, key, Effect.ONCE, b'{"euros":5}')
+            if (await self.engine.get(Caller(), run.id)).attempt_id is not None:
+                await self.engine.lose(run.id, attempt_id, Cause.WORKER)
 
     async def work(self, answer: Callable[[str], object] = lambda prompt: f"Answer to: {prompt}") -> None:
         """Answer every run that comes, until cancelled."""

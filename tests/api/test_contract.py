@@ -17,6 +17,7 @@ from outlast.api.budget_routes import BudgetBody
 from outlast.api.contract import Parameter, PathItem, contract
 from outlast.api.journal_routes import AgainBody, CallListView, CallView
 from outlast.api.routes import ROUTES
+from outlast.api.step_routes import AnswerBody, StepListView, StepView
 from outlast.runs import Allowed, EventKind, RunStatus, Spent
 from tests.api import documented
 from tests.api.conftest import Serve, Served
@@ -34,6 +35,9 @@ WRITTEN: dict[str, type[msgspec.Struct]] = {
     "BudgetBody": BudgetBody,
     "Budget": Allowed,
     "Again": AgainBody,
+    "StepAnswer": AnswerBody,
+    "Step": StepView,
+    "StepList": StepListView,
     "Call": CallView,
     "CallList": CallListView,
     "Batch": schemas.BatchBody,
@@ -157,6 +161,16 @@ async def _retry_conflict(served: Served, driver: Driver) -> httpx.Response:
     return await served.http.post(f"{URL}/run_x/retry", headers=headers)
 
 
+async def _of_step(
+    method: str, served: Served, driver: Driver, *, is_unsure: bool = True, **how: object
+) -> httpx.Response:
+    """A request about a step over which an attempt has died."""
+    job_id = await served.submit()
+    await driver.unsure("pay", is_unsure=is_unsure)
+    request = served.http.build_request(method, f"{URL}/{job_id}/steps/pay", **how)  # type: ignore[arg-type]
+    return await served.http.send(request)
+
+
 async def _in_session(served: Served, driver: Driver) -> httpx.Response:
     await served.submit(session_id="s")
     return await served.http.get(f"{SESSIONS}/s")
@@ -216,6 +230,18 @@ PROVOKED: Answers = {
     ("cancelRun", "200"): _simple("POST", f"{URL}/{{id}}/cancel"),
     ("cancelRun", "400"): _simple("POST", f"{URL}/{{id}}/cancel", ended=True),
     ("cancelRun", "404"): _simple("POST", f"{URL}/run_x/cancel"),
+    ("listSteps", "200"): _simple("GET", f"{URL}/{{id}}/steps"),
+    ("listSteps", "400"): _simple("GET", f"{URL}/{{id}}/steps?page=0"),
+    ("listSteps", "404"): _simple("GET", f"{URL}/run_x/steps"),
+    ("getStep", "200"): partial(_of_step, "GET"),
+    ("getStep", "404"): _simple("GET", f"{URL}/{{id}}/steps/pay"),
+    ("answerStep", "200"): partial(_of_step, "POST", json={"action": "skip", "result": None}),
+    ("answerStep", "404"): _simple("POST", f"{URL}/{{id}}/steps/pay", json={"action": "retry"}),
+    ("answerStep", "408"): partial(_slow, path=f"{URL}/run_x/steps/pay"),
+    ("answerStep", "409"): partial(_of_step, "POST", is_unsure=False, json={"action": "retry"}),
+    ("answerStep", "413"): _simple("POST", f"{URL}/{{id}}/steps/pay", content=b"x" * 1001, headers=JSON),
+    ("answerStep", "415"): _simple("POST", f"{URL}/{{id}}/steps/pay", content=b"{}"),
+    ("answerStep", "422"): _simple("POST", f"{URL}/{{id}}/steps/pay", json={"action": "skip"}),
     ("changeBudget", "200"): _simple("POST", f"{URL}/{{id}}/budget", json={"max_tokens": 1}),
     ("changeBudget", "400"): _simple("POST", f"{URL}/{{id}}/budget", ended=True, json={"max_tokens": 1}),
     ("changeBudget", "404"): _simple("POST", f"{URL}/run_x/budget", json={"max_tokens": 1}),

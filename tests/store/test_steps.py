@@ -216,7 +216,6 @@ async def test_an_answer_settles_the_step_and_wakes_the_run(
         "step": "pay",
         "name": "pay",
         "state": {"retry": "again", "skip": "done", "fail": "failed"}[answer],
-        **({} if answer is Answer.RETRY else {"ms": 0}),
         **({} if error is None else {"error": error}),
         "answer": answer,
     }
