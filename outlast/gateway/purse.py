@@ -42,17 +42,13 @@ class Purse:
     def is_unlimited(self) -> bool:
         return self.budget.max_cost_nano_usd is None and self.budget.max_tokens is None
 
-    async def take(self, guess: Guess, patience_s: float) -> Hold:
-        """Set aside what the call may come to once there is so much; `Overdrawn` if for `patience_s` nothing is left.
-
-        Calls in flight are waited for without a bound: they end.
-        """
+    async def take(self, guess: Guess) -> Hold:
+        """Set aside what the call may come to once there is so much; `Overdrawn` if nothing is left and none in flight."""
         async with self._changed:
             while not self._fits(guess):
-                if self._holds:
-                    await self._changed.wait()
-                else:
-                    await self._wait_for_more(patience_s)
+                if not self._holds:
+                    raise Overdrawn
+                await self._changed.wait()
             hold = Hold(guess.tokens or 0, guess.cost_nano_usd or 0)
             self._holds.append(hold)
             return hold
@@ -69,13 +65,6 @@ class Purse:
         async with self._changed:
             self.budget = budget
             self._changed.notify_all()
-
-    async def _wait_for_more(self, patience_s: float) -> None:
-        try:
-            async with asyncio.timeout(patience_s):
-                await self._changed.wait()
-        except TimeoutError as error:
-            raise Overdrawn from error
 
     def _fits(self, guess: Guess) -> bool:
         if not self._holds:
