@@ -19,6 +19,7 @@ from outlast.gateway.patience import Patience
 from outlast.gateway.prices import Prices
 from outlast.gateway.recall import Recall
 from outlast.gateway.run_address import RunAddress
+from outlast.gateway.spending import HELD_S, Spending
 from outlast.gateway.upstream import LocalModel, Upstreams
 from outlast.runs import Run
 
@@ -36,13 +37,16 @@ class Gateway:
         *,
         local_model: LocalModel | None = None,
         patience: Patience | None = None,
+        held_s: float = HELD_S,
     ) -> None:
-        """`ConfigError` when OPENAI_BASE_URL is no URL."""
+        """`ConfigError` when OPENAI_BASE_URL is no URL. For `held_s` a call waits for its run to be given more."""
         self._grants = Grants()
         upstreams = Upstreams(settings, local_model)
         recall = Recall(engine, normalises=settings.journal == "normalised")
-        ledger = Ledger(engine, clock, self._grants, Prices(settings.prices))
-        self._calls = Calls(upstreams, ledger, recall, patience or Patience())
+        prices = Prices(settings.prices)
+        ledger = Ledger(engine, clock, self._grants, prices)
+        spending = Spending(engine, clock, prices, held_s)
+        self._calls = Calls(upstreams, ledger, recall, spending, patience or Patience())
         endpoint = Endpoint(self._grants, upstreams, self._calls)
         self._listener = Listener(RunAddress(engine, self._grants, endpoint))
         self.base_url = ""

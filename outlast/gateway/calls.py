@@ -17,6 +17,7 @@ from outlast.gateway.ledger import Ledger
 from outlast.gateway.patience import Patience
 from outlast.gateway.recall import Recall
 from outlast.gateway.record import Call
+from outlast.gateway.spending import Spending
 from outlast.gateway.upstream import Upstreams
 
 EVENT_STREAM: Header = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -25,10 +26,12 @@ EVENT_STREAM: Header = (b"content-type", b"text/event-stream; charset=utf-8")
 class Calls:
     """The calls of one gateway."""
 
-    def __init__(self, upstreams: Upstreams, ledger: Ledger, recall: Recall, patience: Patience) -> None:
+    def __init__(
+        self, upstreams: Upstreams, ledger: Ledger, recall: Recall, spending: Spending, patience: Patience
+    ) -> None:
         self._upstreams = upstreams
         self._recall = recall
-        self._fetch = Fetch(upstreams, ledger, recall, patience)
+        self._fetch = Fetch(upstreams, ledger, recall, spending, patience)
 
     async def close(self) -> None:
         """Close the connections to providers."""

@@ -17,7 +17,8 @@ from outlast.gateway.memory import Slot
 from outlast.gateway.patience import Patience, is_passing
 from outlast.gateway.recall import How, Recall
 from outlast.gateway.record import Call, Record
-from outlast.gateway.upstream import Upstreams
+from outlast.gateway.spending import Spending
+from outlast.gateway.upstream import Route, Upstreams
 from outlast.gateway.usage import Frames, Mark
 from outlast.journal import Answered
 
@@ -30,10 +31,13 @@ _log = telemetry.get("gateway")
 class Fetch:
     """Fills flights."""
 
-    def __init__(self, upstreams: Upstreams, ledger: Ledger, recall: Recall, patience: Patience) -> None:
+    def __init__(
+        self, upstreams: Upstreams, ledger: Ledger, recall: Recall, spending: Spending, patience: Patience
+    ) -> None:
         self._upstreams = upstreams
         self._ledger = ledger
         self._recall = recall
+        self._spending = spending
         self._asking = Asking(patience, ledger.prices)
 
     async def close(self) -> None:
@@ -98,6 +102,17 @@ class Fetch:
         if isinstance(routes, Refusal):
             await record.refused(routes)
             return flight.answer(routes.answer(call.ask.dialect))
+        guess = await self._spending.admit(call, routes)
+        if isinstance(guess, Refusal):
+            await record.refused(guess)
+            return flight.answer(guess.answer(call.ask.dialect))
+        try:
+            await self._send(flight, call, record, routes)
+        finally:
+            if guess is not None:
+                await call.holder.purse.settle(guess)
+
+    async def _send(self, flight: Flight, call: Call, record: Record, routes: tuple[Route, ...]) -> None:
         reached = await self._asking.ask(routes, call.ask, call.wished)
         record.reached(reached.route)
         heard = reached.heard

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from outlast.gateway.memory import Memory
+from outlast.gateway.purse import Purse
 from outlast.gateway.room import Room
 from outlast.runs import Run
 
@@ -45,6 +46,8 @@ class Holder:
         """Each has an agent to answer."""
         self.flights: set[asyncio.Task[None]] = set()
         """The answers that are on their way, whether or not an agent still waits for them."""
+        self.purse = Purse(run)
+        """What the run may still use."""
         self.memory: asyncio.Task[Memory] | None = None
         """What it knows of its calls and of those before it; read at the first call."""
         self._holds = holds

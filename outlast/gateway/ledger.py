@@ -108,7 +108,8 @@ class Ledger:
         draft = Draft(EventKind.MODEL_CALL, msgspec.json.encode(self._event(tally, cost)))
         if _is_paid(tally):
             usage = Usage(1, tokens.input or 0, tokens.output or 0, cost or 0, int(cost is None))
-            await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft, finished)
+            run = await self._engine.record_call(holder.run_id, holder.attempt_id, usage, draft, finished)
+            await holder.purse.told(run)
         elif finished is not None:
             await self._engine.record_call(holder.run_id, holder.attempt_id, Usage(), draft, finished)
         else:

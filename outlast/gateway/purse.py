@@ -1,27 +1,19 @@
 """What a run may still use. A call holds what it may come to from before it is sent until it is known what it came to.
 
-So calls in parallel stay within the budget, save for one: what is left may be less than the last call takes. Where
-nobody can say beforehand what a call may come to, calls go one at a time once the budget could be reached.
+So calls side by side stay within the budget, save for the last one: what is left may be less than that takes.
 """
 
 import asyncio
 
 import msgspec
 
-from outlast.runs import Budget, Usage
+from outlast.runs import Run
 
 
 class Guess(msgspec.Struct, frozen=True, gc=False):
-    """What a call may come to at most; null if nobody can say."""
+    """What a call may come to."""
 
-    tokens: int | None = None
-    cost_nano_usd: int | None = None
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """What is set aside for one call."""
-
-    tokens: int = 0
+    tokens: int
     cost_nano_usd: int = 0
 
 
@@ -32,49 +24,54 @@ class Overdrawn(Exception):
 class Purse:
     """The budget of one attempt's run. Belongs to the event loop."""
 
-    def __init__(self, budget: Budget, used: Usage) -> None:
-        self.budget = budget
-        self.used = used
-        self._holds: list[Hold] = []
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._holds: list[Guess] = []
         self._changed = asyncio.Condition()
 
     @property
     def is_unlimited(self) -> bool:
-        return self.budget.max_cost_nano_usd is None and self.budget.max_tokens is None
+        budget = self._run.budget
+        return budget.max_cost_nano_usd is None and budget.max_tokens is None
 
-    async def take(self, guess: Guess) -> Hold:
-        """Set aside what the call may come to once there is so much; `Overdrawn` if nothing is left and none in flight."""
+    @property
+    def counts_cost(self) -> bool:
+        """Whether it has a limit in money."""
+        return self._run.budget.max_cost_nano_usd is not None
+
+    async def take(self, guess: Guess) -> None:
+        """Set aside what the call may come to once there is so much; `Overdrawn` if nothing is left or in flight."""
         async with self._changed:
             while not self._fits(guess):
                 if not self._holds:
                     raise Overdrawn
                 await self._changed.wait()
-            hold = Hold(guess.tokens or 0, guess.cost_nano_usd or 0)
-            self._holds.append(hold)
-            return hold
+            self._holds.append(guess)
 
-    async def settle(self, hold: Hold, used: Usage) -> None:
-        """The call came to so much; nothing, if it was not answered."""
+    async def settle(self, guess: Guess) -> None:
+        """The call is over, and what it came to is told."""
         async with self._changed:
-            self._holds.remove(hold)
-            self.used += used
+            self._holds.remove(guess)
             self._changed.notify_all()
 
-    async def change(self, budget: Budget) -> None:
-        """The run may use so much from now on."""
+    async def told(self, run: Run) -> None:
+        """The run as it is now: what it may use, and what it has used."""
+        if run.seq <= self._run.seq:
+            return
         async with self._changed:
-            self.budget = budget
+            self._run = run
             self._changed.notify_all()
 
     def _fits(self, guess: Guess) -> bool:
+        budget, used = self._run.budget, self._run.usage
         if not self._holds:
-            return self.budget.is_left(self.used)
-        tokens = self.used.input_tokens + self.used.output_tokens + sum(hold.tokens for hold in self._holds)
-        cost = self.used.cost_nano_usd + sum(hold.cost_nano_usd for hold in self._holds)
-        return _is_within(self.budget.max_tokens, tokens, guess.tokens) and _is_within(
-            self.budget.max_cost_nano_usd, cost, guess.cost_nano_usd
+            return budget.is_left(used)
+        tokens = used.input_tokens + used.output_tokens + sum(hold.tokens for hold in self._holds)
+        cost = used.cost_nano_usd + sum(hold.cost_nano_usd for hold in self._holds)
+        return _is_within(budget.max_tokens, tokens + guess.tokens) and _is_within(
+            budget.max_cost_nano_usd, cost + guess.cost_nano_usd
         )
 
 
-def _is_within(limit: int | None, taken: int, more: int | None) -> bool:
-    return limit is None or (more is not None and taken + more <= limit)
+def _is_within(limit: int | None, amount: int) -> bool:
+    return limit is None or amount <= limit
