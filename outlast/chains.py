@@ -40,7 +40,12 @@ def put_together(path: str, head: Json, messages: Iterable[Json]) -> Json:
 
 def link(before: bytes | None, content: Json) -> Link:
     """The link of a message, or (with nothing before it) the one under which a head is kept."""
-    return Link(hashlib.sha256((before or b"") + content).digest(), before, content)
+    return Link(digest((before or b"") + content), before, content)
+
+
+def digest(data: bytes) -> bytes:
+    """What journals know bytes by: half a SHA-256, which is a third of a small row, and plenty within a tenant."""
+    return hashlib.sha256(data).digest()[:16]
 
 
 def _place(path: str) -> str:

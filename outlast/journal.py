@@ -12,7 +12,7 @@ class CallKey(msgspec.Struct, frozen=True, gc=False):
     """What makes two calls of a run the same: the content, and how often this attempt has asked it."""
 
     hash: bytes
-    """SHA-256 of the path and the canonical body."""
+    """`chains.digest` of what stands for the path and the canonical body."""
     n: int
     """From 1: the first, second, … time this attempt asks for this hash."""
 
@@ -30,7 +30,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     """One message of a request, and the link of the message before it: the history is kept once, not in every call."""
 
     hash: bytes
-    """SHA-256 of `before` (nothing for the first) and `content`, as `chains.link` makes it."""
+    """Of `before` (nothing for the first) and `content`, as `chains.link` makes it."""
     before: bytes | None
     content: Json
     """The message as it stands in the canonical body."""
@@ -115,14 +115,13 @@ class KeptCall(msgspec.Struct, frozen=True, gc=False):
     """A call to be kept, ready to be written."""
 
     key: CallKey
-    path: str
     head: bytes
-    """The hash under which the head is kept, among the links."""
+    """The hash under which path and head are kept, among the links."""
     last: bytes | None
     status: int
-    content_type: str
     streamed: bool
     answer: Body
+    """With its content type."""
     links: tuple[KeptLink, ...] = ()
     pins: tuple[KeptPin, ...] = ()
 
@@ -149,9 +148,17 @@ class CallRow(msgspec.Struct, frozen=True, gc=False):
 
     key: CallKey
     seq: int
-    path: str
     head: bytes
     last: bytes | None
+
+
+class KeptAnswer(msgspec.Struct, frozen=True, gc=False):
+    """An answer as it is kept."""
+
+    status: int
+    streamed: bool
+    packed: bytes
+    """Content type and body."""
 
 
 class JournalRows(msgspec.Struct, frozen=True, gc=False):
@@ -160,6 +167,6 @@ class JournalRows(msgspec.Struct, frozen=True, gc=False):
     calls: tuple[CallRow, ...]
     """In the order of their numbers."""
     heads: dict[bytes, bytes]
-    """The packed heads of these calls, by hash."""
+    """The packed paths and heads of these calls, by hash."""
     pins: tuple[tuple[int, bytes], ...]
     """k and the packed pin."""

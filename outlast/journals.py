@@ -5,13 +5,12 @@ docs/decisions/0080 says what is kept and for how long.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 
 import msgspec
 
 from outlast.bodies import Bodies
-from outlast.chains import link, put_together
+from outlast.chains import digest, link, put_together
 from outlast.journal import (
     Answered,
     Asked,
@@ -46,16 +45,17 @@ class Journals:
     async def read(self, run_id: str, generation: int) -> Journal:
         """The finished calls of a generation in the order of their numbers, without their answers, and its pins."""
         found = await self._store.journal(run_id, generation)
-        heads = {digest: unpack(packed) for digest, packed in found.heads.items()}
-        calls = tuple(_call(row, heads[row.head]) for row in found.calls)
+        heads = {known_by: unpack(packed).split(b"\n", 1) for known_by, packed in found.heads.items()}
+        calls = tuple(_call(row, *heads[row.head]) for row in found.calls)
         return Journal(calls, tuple(_pin(k, unpack(packed)) for k, packed in found.pins))
 
     async def answered(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
         """The kept answer, null if there is none (any more)."""
         kept = await self._store.answer(run_id, generation, key)
-        return (
-            None if kept is None else msgspec.structs.replace(kept, body=await _elsewhere(unpack, kept.body))
-        )
+        if kept is None:
+            return None
+        content_type, _, body = (await _elsewhere(unpack, kept.packed)).partition(b"\n")
+        return Answered(kept.status, content_type.decode(), kept.streamed, body)
 
     async def asked(self, tenant: str, call: JournalCall) -> Json:
         """The canonical body of a call's request, put together again."""
@@ -66,18 +66,16 @@ class Journals:
     async def keep(self, tenant: str, call: FinishedCall) -> KeptCall:
         """The call ready to be written; what is large in it is on disk when this returns."""
         asked, answered = call.asked, call.answered
-        head = link(None, asked.head)
+        head = link(None, asked.path.encode() + b"\n" + asked.head)
         links = [await self._link(tenant, one) for one in (head, *call.links)]
         pins = [await self._pin(tenant, pin) for pin in call.pins]
         return KeptCall(
             call.key,
-            asked.path,
             head.hash,
             asked.last,
             answered.status,
-            answered.content_type,
             answered.streamed,
-            await self._body(tenant, answered.body),
+            await self._body(tenant, answered.content_type.encode() + b"\n" + answered.body),
             tuple(links),
             tuple(pins),
         )
@@ -87,8 +85,7 @@ class Journals:
 
     async def _pin(self, tenant: str, pin: Pin) -> KeptPin:
         text = msgspec.json.encode(_PinText(pin.tool_call_id, msgspec.Raw(pin.content)))
-        key = hashlib.sha256(pin.tool_call_id.encode()).digest()[:16]
-        return KeptPin(key, pin.k, await self._body(tenant, text))
+        return KeptPin(digest(pin.tool_call_id.encode()), pin.k, await self._body(tenant, text))
 
     async def _body(self, tenant: str, data: bytes) -> Body:
         return await self._bodies.keep(tenant, await _elsewhere(pack, data))
@@ -99,8 +96,8 @@ async def _elsewhere(work: Callable[[bytes], bytes], data: bytes) -> bytes:
     return work(data) if len(data) <= INLINE_MAX else await asyncio.to_thread(work, data)
 
 
-def _call(row: CallRow, head: Json) -> JournalCall:
-    return JournalCall(row.key, row.seq, Asked(row.path, head, row.last))
+def _call(row: CallRow, path: bytes, head: Json) -> JournalCall:
+    return JournalCall(row.key, row.seq, Asked(path.decode(), head, row.last))
 
 
 def _pin(k: int, text: bytes) -> Pin:

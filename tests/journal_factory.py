@@ -1,12 +1,11 @@
 """Finished model calls for tests, as a gateway would hand them over."""
 
-import hashlib
 import random
 from string import ascii_letters
 
 import msgspec
 
-from outlast.chains import taken_apart
+from outlast.chains import digest, taken_apart
 from outlast.engine import Engine
 from outlast.journal import Answered, CallKey, FinishedCall, Pin
 from outlast.runs import Draft, EventKind, Run, Usage
@@ -32,7 +31,7 @@ def finished(
     """A call with these messages, all of them handed over."""
     body = canonical(*messages)
     asked, links = taken_apart(PATH, body)
-    key = CallKey(hashlib.sha256(PATH.encode() + body).digest(), n)
+    key = CallKey(digest(PATH.encode() + body), n)
     return FinishedCall(key, asked, Answered(status, "application/json", False, answer), links, pins)
 
 

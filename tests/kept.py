@@ -54,14 +54,24 @@ class Kept:
 
     async def count(self, table: str) -> int:
         """How many rows a table has."""
+        return await self.number(f"SELECT count(*) FROM {table}")
+
+    async def number(self, query: str) -> int:
+        """What a query finds."""
         if self.url is None:
             with closing(sqlite3.connect(self.path / "outlast.db")) as database:
-                n: int = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                n: int = database.execute(query).fetchone()[0]
             return n
         link = await asyncpg.connect(self.url, server_settings={"search_path": "outlast"})
-        n = await link.fetchval(f"SELECT count(*) FROM {table}")
+        n = await link.fetchval(query)
         await link.close()
         return n
+
+    async def size(self) -> int:
+        """Bytes of the store's file, or of the database's tables and indexes."""
+        if self.url is None:
+            return await self.number("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return await self.number("SELECT pg_database_size(current_database())")
 
     async def lock_out(self) -> None:
         """From now on the store cannot be used."""

@@ -59,9 +59,7 @@ MORE = Afford(max_tokens=100)
 NO = RunError("agent_error", "It broke.")
 RESULT = Body(1, b"1")
 MODEL_CALL = Draft(EventKind.MODEL_CALL, b"{}")
-KEPT = KeptCall(
-    CallKey(b"hash", 1), "/chat/completions", b"head", None, 200, "application/json", False, RESULT
-)
+KEPT = KeptCall(CallKey(b"hash", 1), b"head", None, 200, False, RESULT)
 FINAL = {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
 
 

@@ -9,7 +9,7 @@ from outlast.store.plan import Plan
 from outlast.store.queries import Row
 from outlast.store.rows import Cells
 
-CALL_WIDTH, PIN_WIDTH, LINK_WIDTH = 13, 6, 5
+CALL_WIDTH, PIN_WIDTH, LINK_WIDTH = 11, 6, 5
 TOUCH_AGAIN_MS = 1800 * 1000
 """A link that is used again while it is younger is left as it is: many runs of a tenant use the same ones at once.
 
@@ -26,11 +26,9 @@ def calls(plan: Plan) -> list[Row]:
             call.key.hash,
             call.key.n,
             entry.seq,
-            call.path,
             call.head,
             call.last,
             call.status,
-            call.content_type,
             call.streamed,
             *rows.body(call.answer),
         )
@@ -61,7 +59,7 @@ def links(plan: Plan) -> list[Row]:
 def read(calls: Iterable[Cells], heads: Iterable[Cells], pins: Iterable[Cells]) -> JournalRows:
     """From the rows of select_calls.sql, select_heads_of_calls.sql and select_pins.sql."""
     return JournalRows(
-        tuple(CallRow(CallKey(row[0], row[1]), row[2], row[3], row[4], row[5]) for row in calls),
+        tuple(CallRow(CallKey(row[0], row[1]), row[2], row[3], row[4]) for row in calls),
         {row[0]: row[1] for row in heads},
         tuple((row[0], row[1]) for row in pins),
     )

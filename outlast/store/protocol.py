@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from outlast.journal import Answered, CallKey, Fork, JournalRows
+from outlast.journal import CallKey, Fork, JournalRows, KeptAnswer
 from outlast.runs import Body, Event, Isolation, Json, Notice, Run, RunStatus
 from outlast.schedules import Schedule
 from outlast.steps import Step, StepPage
@@ -325,8 +325,8 @@ class Store(Protocol):
         """What a generation of the run has in its journal, without the answers."""
         ...
 
-    async def answer(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
-        """The answer to a call in the journal, packed."""
+    async def answer(self, run_id: str, generation: int, key: CallKey) -> KeptAnswer | None:
+        """The answer to a call in the journal."""
         ...
 
     async def chain(self, tenant: str, last: bytes) -> list[bytes]:

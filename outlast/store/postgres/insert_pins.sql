@@ -1,4 +1,4 @@
 INSERT INTO outlast.pins (run_id, generation, key, k, content, content_hash)
 SELECT *
-FROM unnest(?::text[], ?::bigint[], ?::bytea[], ?::bigint[], ?::bytea[], ?::bytea[])
+FROM unnest(?::text[], ?::integer[], ?::bytea[], ?::integer[], ?::bytea[], ?::bytea[])
 ON CONFLICT DO NOTHING

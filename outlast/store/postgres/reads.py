@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from outlast.errors import StoreUnavailable
-from outlast.journal import Answered, CallKey, JournalRows
+from outlast.journal import CallKey, JournalRows, KeptAnswer
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
 from outlast.steps import Step, StepPage
@@ -134,9 +134,9 @@ class Reads:
             *await asyncio.gather(*(self._pool.fetch(sql(name), run_id, generation) for name in names))
         )
 
-    async def answer(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
+    async def answer(self, run_id: str, generation: int, key: CallKey) -> KeptAnswer | None:
         found = await self._pool.fetch(sql("select_answer"), run_id, generation, key.hash, key.n)
-        return Answered(*found[0]) if found else None
+        return KeptAnswer(*found[0]) if found else None
 
     async def chain(self, tenant: str, last: bytes) -> list[bytes]:
         return [row[0] for row in await self._pool.fetch(sql("select_chain"), tenant, last)]

@@ -1,4 +1,4 @@
-SELECT hash, n, seq, path, head, last
+SELECT hash, n, seq, head, last
 FROM outlast.calls
 WHERE run_id = $1
   AND generation = $2

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from outlast.errors import StoreUnavailable
-from outlast.journal import Answered, CallKey, JournalRows
+from outlast.journal import CallKey, JournalRows, KeptAnswer
 from outlast.runs import Event, EventKind, Run, RunStatus
 from outlast.schedules import Schedule
 from outlast.steps import Step, StepPage
@@ -199,10 +199,10 @@ class Reads:
     async def journal(self, run_id: str, generation: int) -> JournalRows:
         return await self._slowly(lambda db: _read_journal(db, (run_id, generation)))
 
-    async def answer(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
+    async def answer(self, run_id: str, generation: int, key: CallKey) -> KeptAnswer | None:
         place = run_id, generation, key.hash, key.n
         row = await self._slowly(lambda db: db.execute(query(PACKAGE, "select_answer"), place).fetchone())
-        return None if row is None else Answered(row[0], row[1], bool(row[2]), row[3])
+        return None if row is None else KeptAnswer(row[0], bool(row[1]), row[2])
 
     async def chain(self, tenant: str, last: bytes) -> list[bytes]:
         sql = query(PACKAGE, "select_chain")

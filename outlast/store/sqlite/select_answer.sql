@@ -1,4 +1,4 @@
-SELECT calls.status, calls.content_type, calls.streamed, coalesce(calls.answer, blobs.bytes)
+SELECT calls.status, calls.streamed, coalesce(calls.answer, blobs.bytes)
 FROM calls
 JOIN runs ON runs.id = calls.run_id
 LEFT JOIN blobs ON blobs.tenant = runs.tenant AND blobs.hash = calls.answer_hash

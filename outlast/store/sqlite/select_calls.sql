@@ -1,4 +1,4 @@
-SELECT hash, n, seq, path, head, last
+SELECT hash, n, seq, head, last
 FROM calls
 WHERE run_id = ?
   AND generation = ?

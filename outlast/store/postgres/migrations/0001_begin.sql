@@ -127,15 +127,13 @@ CREATE UNIQUE INDEX events_one_outcome ON outlast.events (run_id) WHERE kind = '
 -- call's event, below 1 for one that a fork has copied. `head` and `last` are links. Bytes are packed, large ones apart.
 CREATE TABLE outlast.calls (
     run_id       text    COLLATE "C" NOT NULL,
-    generation   bigint  NOT NULL,
+    generation   integer NOT NULL,
     hash         bytea   NOT NULL,
-    n            bigint  NOT NULL,
+    n            integer NOT NULL,
     seq          bigint  NOT NULL,
-    path         text    COLLATE "C" NOT NULL,
     head         bytea   NOT NULL,
     last         bytea,
-    status       bigint  NOT NULL,
-    content_type text    COLLATE "C" NOT NULL,
+    status       smallint NOT NULL,
     streamed     boolean NOT NULL,
     answer       bytea,
     answer_hash  bytea   CHECK ((answer IS NULL) <> (answer_hash IS NULL)),
@@ -149,9 +147,9 @@ CREATE INDEX calls_by_answer_hash ON outlast.calls (answer_hash) WHERE answer_ha
 -- Tool results as they were first sent, by a short hash of the tool call id, which is in the content.
 CREATE TABLE outlast.pins (
     run_id       text    COLLATE "C" NOT NULL,
-    generation   bigint  NOT NULL,
+    generation   integer  NOT NULL,
     key          bytea   NOT NULL,
-    k            bigint  NOT NULL,
+    k            integer  NOT NULL,
     content      bytea,
     content_hash bytea   CHECK ((content IS NULL) <> (content_hash IS NULL)),
     PRIMARY KEY (run_id, generation, key, k)
