@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
 from outlast.clock import FakeClock
 from outlast.engine import Engine
@@ -12,6 +13,17 @@ from outlast.store.sqlite import SqliteStore
 from tests import invariants
 from tests.kept import BOTH, server_for
 from tests.postgres import Postgres, newest, oldest
+from tests.shares import Shares, longest_first
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Shares:
+    """Who of several processes runs what."""
+    config.option.loadscopereorder = False  # by the number of tests, which says nothing about their time
+    return Shares(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -44,19 +45,20 @@ async def test_an_agent_sees_its_model_and_its_run_and_no_secret(
 async def test_what_the_server_was_started_with_stays_with_the_server(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-server")
-    monkeypatch.setenv("OUTLAST_API_KEYS", "sk-secret-of-the-server")
+    secret = f"sk-{uuid4().hex}"
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    monkeypatch.setenv("OUTLAST_API_KEYS", secret)
     await bench.worker.drain(0)
     bench.worker = bench.new_worker()
     await bench.worker.start()
 
     await bench.warm()
     assert len(processes_with(f"OUTLAST_MARK={bench.worker.folder}")) == 2
-    assert processes_with("sk-secret-of-the-server") == []
+    assert processes_with(secret) == []
     run = await bench.ended(await bench.submit("where"))
     _, result = await bench.engine.result(ME, run.id)
 
-    assert b"sk-secret-of-the-server" not in result
+    assert secret.encode() not in result
 
 
 @pytest.mark.parametrize(
