@@ -12,7 +12,7 @@ from outlast.births import NewRun
 from outlast.clock import Clock, Ids, SystemClock
 from outlast.config import Settings
 from outlast.engine import Engine
-from outlast.errors import Refused, RunNotFound, StoreOwned
+from outlast.errors import ConfigError, Refused, RunNotFound, StoreOwned
 from outlast.execs.folder import Folder, place
 from outlast.execs.going import AGENT, CANCEL, ME, Begin
 from outlast.runs import Isolation, JournalMode, Program, Retry, RunRequest
@@ -26,9 +26,15 @@ _LOOK_S = 0.05
 
 
 def new_folder(settings: Settings) -> Folder:
-    """A folder under a new run's id."""
+    """A folder under a new run's id; `ConfigError` if it cannot be made."""
     path = place(settings.data_dir) / Ids(SystemClock()).new("run")
-    path.mkdir(parents=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {path} cannot be made: {error.strerror}. Name another data folder with --data-dir or "
+            "OUTLAST_DATA_DIR."
+        ) from error
     return Folder(path)
 
 

@@ -20,7 +20,7 @@ from outlast.errors import Refused, StoreOwned
 from outlast.execs.folder import Folder
 from outlast.runners import command
 from outlast.runners.protocol import Terminal
-from outlast.runs import Caller, Run
+from outlast.runs import Caller, Run, RunState
 from outlast.store.sqlite import SqliteStore
 from outlast.worker import processes
 from outlast.workplace import Workplace
@@ -114,6 +114,8 @@ class _Going:
                     await self._end(engine, run_id)
                 await watch.wait()
                 run = watch.run or run
+                if run.state is RunState.WAITING:
+                    self._say(f"{run_id} waits ({run.waiting_kind}); nothing of it is running meanwhile")
                 if run.attempt > told:
                     told = run.attempt
                     self._say(f"attempt {told} of {run_id} begins")
