@@ -289,7 +289,7 @@ def test_the_time_of_a_program_can_be_limited(outlast: Exec) -> None:
 def test_output_without_end_of_lines_or_measure_passes_through_and_is_kept_in_part(outlast: Exec) -> None:
     size = 10_000_000
     code, out, _ = outlast.run(
-        PYTHON, "-c", f"import os; [os.write(1, b'y' * 9999 + b'\\n') for _ in range({size // 10_000})]"
+        PYTHON, "-c", f"import os; [os.write(1, (b'y' * 99 + b'\\n') * 100) for _ in range({size // 10_000})]"
     )
 
     assert (code, len(out)) == (0, size)
