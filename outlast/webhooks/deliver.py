@@ -71,6 +71,8 @@ class Deliverer:
         self._large = asyncio.Semaphore(LARGE_MAX)
         self._in_flight: dict[asyncio.Task[None], Delivery] = {}
         self._stopping = False
+        self._is_away = False
+        """The store was out of reach when it was last asked; said once."""
         self._ended = asyncio.Event()
         self._ended.set()
 
@@ -96,9 +98,13 @@ class Deliverer:
     async def _start_due(self) -> float:
         """Start what is due and may start; how many seconds to wait before looking again."""
         try:
-            return await self._start_some()
+            pause_s = await self._start_some()
+            self._is_away = False
+            return pause_s
         except StoreUnavailable as error:
-            log.warning("outbox out of reach", error=error.detail)
+            if not self._is_away:
+                log.warning("outbox out of reach", error=error.detail)
+            self._is_away = True
             return STORE_PAUSE_S
         except Exception as error:
             log.error("webhooks wait; the outbox keeps them", exc=error)
