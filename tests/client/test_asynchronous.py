@@ -98,3 +98,19 @@ async def test_nobody_at_home_is_unreachable() -> None:
     async with AsyncClient(url, retry_s=0.1) as aio:
         with pytest.raises(Unreachable):
             await aio.get(RUN)
+
+
+async def test_a_finished_run_is_asked_for_again_and_its_calls_are_read(
+    server: ScriptedServer, aio: AsyncClient
+) -> None:
+    server.on(f"POST /api/v1/runs/{RUN}/retry", HANG_UP, answer(ACCEPTED, 202, Idempotency_Replayed="true"))
+    call = {"seq": 3, "attempt": 1, "at": ACCEPTED["created_at"], "how": "exact", "unheard_of": 1}
+    server.on(f"GET /api/v1/runs/{RUN}/calls", answer({"calls": [call], "next_after": 3}))
+
+    accepted = await aio.retry(RUN, fresh=True)
+    page = await aio.calls(RUN, after=1, limit=1)
+
+    keys = {request.headers["idempotency-key"] for request in server.sent(f"POST /api/v1/runs/{RUN}/retry")}
+    assert (accepted.job_id, accepted.replayed, len(keys)) == (RUN, False, 1)
+    assert [(one.seq, one.how) for one in page.calls] == [(3, "exact")]
+    assert page.next_after == 3

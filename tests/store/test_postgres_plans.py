@@ -37,6 +37,16 @@ INSERT INTO outlast.workers SELECT 'worker_' || n, 1, 9000000000000000, NULL, '{
 INSERT INTO outlast.outbox
 SELECT 'ntc_' || n, 'run_' || n, 'default', 'http://a', 'r' || n % 5, '{{}}', NULL, NULL, NULL, 1, n, 0
 FROM generate_series(1, {RUNS}) AS n;
+INSERT INTO outlast.links
+SELECT 'default', decode(md5('' || n), 'hex'), decode(md5('' || n - 1), 'hex'), 1, '1', NULL
+FROM generate_series(1, {RUNS}) AS n;
+INSERT INTO outlast.calls
+SELECT 'run_' || lpad('' || n, 10, '0'), 1, decode(md5('' || n), 'hex'), 1, 1, decode(md5('1'), 'hex'),
+    decode(md5('' || n), 'hex'), 200, false, '1', NULL
+FROM generate_series(1, {RUNS}) AS n;
+INSERT INTO outlast.pins
+SELECT 'run_' || lpad('' || n, 10, '0'), 1, decode(md5('' || n), 'hex'), 1, '1', NULL
+FROM generate_series(1, {RUNS}) AS n;
 ANALYZE;
 """
 
@@ -60,6 +70,13 @@ QUERIES = {
     "select_counts": "'default', ARRAY['']",
     "claim_notices": "10, 8, ARRAY['r1'], 60000",
     "next_notice_at": "ARRAY['r1']",
+    "select_calls": "'run_0000000001', 1",
+    "select_heads_of_calls": "'run_0000000001', 1",
+    "select_pins": "'run_0000000001', 1",
+    "select_answer": "'run_0000000001', 1, decode(md5('1'), 'hex'), 1",
+    "select_chain": "'default', decode(md5('9'), 'hex')",
+    "select_model_calls": "'run_0000000001', 0, 100",
+    "forget_call": "'run_0000000002', 1",
 }
 
 
@@ -88,7 +105,7 @@ async def test_a_hot_query_touches_few_pages_of_a_full_table(link: Link, name: s
     found = await link.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE hot {values}")
 
     plan = "\n".join(row[0] for row in found)
-    assert not re.search(r"Seq Scan on (runs|events|outbox|attempts)", plan), plan
+    assert not re.search(r"Seq Scan on (runs|events|outbox|attempts|calls|pins|links)", plan), plan
     assert _pages(plan) < PAGES, plan
 
 
