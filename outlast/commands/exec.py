@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from outlast.execs.going import Begin, Left
 
 _BY_SIGNAL = 128
+_WAITS = 75
+"""Try again later, as mail systems say it."""
 _NOT_FOUND = 127
 """As in a shell."""
 
@@ -28,6 +30,11 @@ _NOT_FOUND = 127
 @click.argument("argv", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and let it go on by itself.")
 @click.option("--resume", metavar="RUN_ID", help="Go on with a run, or run an ended one again.")
+@click.option(
+    "--step",
+    type=click.Choice(["retry", "skip", "fail"]),
+    help="With --resume: what to do about a step that may have been done.",
+)
 @click.option("--carry", metavar="RUN_ID", hidden=True, help="What --detach has another process do.")
 @click.option("--list", "lists", is_flag=True, help="The runs there are.")
 @click.option("--status", metavar="RUN_ID", help="Where a run is.")
@@ -46,6 +53,7 @@ def command(
     argv: tuple[str, ...],
     detach: bool,
     resume: str | None,
+    step: str | None,
     carry: str | None,
     lists: bool,
     status: str | None,
@@ -79,7 +87,7 @@ def command(
         if cancel is not None:
             return exec_looks.cancel(settings, cancel)
         if resume is not None:
-            return _resume(settings, resume, detach=detach)
+            return _resume(settings, resume, step, detach=detach)
         if carry is not None:
             return _carry(settings, carry)
         return _start(settings, argv, timeout, retries, detach=detach)
@@ -108,12 +116,13 @@ def _start(
     return _detach(settings, folder, run) if detach else _go_on(settings, folder, run)
 
 
-def _resume(settings: Settings, run_id: str, *, detach: bool) -> int:
+def _resume(settings: Settings, run_id: str, step: str | None, *, detach: bool) -> int:
     from outlast.execs import begin
+    from outlast.steps import Answer
 
     folder = exec_looks.find(settings, run_id)
     go = _detach if detach else _go_on
-    return go(settings, folder, begin.newest)
+    return go(settings, folder, begin.newest if step is None else begin.answered(Answer(step)))
 
 
 def _carry(settings: Settings, run_id: str) -> int:
@@ -157,6 +166,12 @@ def _end(left: "Left") -> int:
     if left.stopped_by is not None:
         exits.say(f"{run.id} was interrupted. It goes on with: {again}")
         return _BY_SIGNAL + left.stopped_by
+    if run.waiting is not None:
+        exits.say(
+            f"{run.id} waits ({run.waiting_kind}): {bytes(run.waiting).decode()}. If it is a step that may have been "
+            f"done, say what to do about it: {again} --step retry|skip|fail"
+        )
+        return _WAITS
     if run.error is None:
         if run.state == "cancelled":
             exits.say(f"{run.id} was cancelled.")

@@ -109,13 +109,11 @@ class _Going:
             self._look_up = watch.hear_nothing
             run = await engine.get(ME, run_id)
             told = run.attempt + 1 if run.attempt_id is None else run.attempt
-            while not run.is_final and self.stopped_by is None:
+            while not (run.is_final or run.state is RunState.WAITING) and self.stopped_by is None:
                 if self._is_cancelled:
                     await self._end(engine, run_id)
                 await watch.wait()
                 run = watch.run or run
-                if run.state is RunState.WAITING:
-                    self._say(f"{run_id} waits ({run.waiting_kind}); nothing of it is running meanwhile")
                 if run.attempt > told:
                     told = run.attempt
                     self._say(f"attempt {told} of {run_id} begins")

@@ -308,3 +308,35 @@ def test_a_reader_that_goes_away_does_not_end_the_program(outlast: Exec) -> None
     assert process.wait(DEADLINE_S) == 0
     assert process.stderr is not None
     process.stderr.close()
+
+
+ONCE = """
+import os, time
+from outlast import tool
+
+@tool(effect="once")
+def pay(euros):
+    with open("paid", "a") as file:
+        file.write("paid\\n")
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return euros
+
+print("got", pay(5))
+"""
+
+
+def test_a_step_that_may_have_been_done_waits_for_a_word(outlast: Exec) -> None:
+    process = outlast.start("--", PYTHON, "-c", ONCE)
+    outlast.file("paid")
+    outlast.kill_everything(process)
+    (outlast.root / "go").touch()
+
+    code, out, err = outlast.run("--resume", outlast.run_id)
+    assert (code, out) == (75, b"")
+    assert "--step retry|skip|fail" in err
+    assert outlast.status()["status"] == "waiting"
+
+    code, out, err = outlast.run("--resume", outlast.run_id, "--step", "retry")
+    assert (code, out) == (0, b"got 5\n"), err
+    assert outlast.file("paid") == "paid\n" * 2
