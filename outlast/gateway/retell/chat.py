@@ -47,6 +47,7 @@ def _finished(choice: Json) -> Json:
     if "tool_calls" in message:
         calls = listing(message["tool_calls"])
         message["tool_calls"] = [{name: call[name] for name in call if name != "index"} for call in calls]
+        message["content"] = message["content"] or None
     return {**choice, "message": message}
 
 
