@@ -1,5 +1,6 @@
 """The README's samples, run as they stand against a real server; only the address is the test's own."""
 
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,41 @@ def test_the_agent_of_the_readme_survives_a_crash(live: Live) -> None:
 
     assert status["attempt"] == 2
     assert result["result"] == "A report on whales."
+
+
+@pytest.mark.slow
+def test_the_program_of_the_readme_pays_for_no_chapter_twice(tmp_path: Path) -> None:
+    (tmp_path / "my_agent.py").write_text(next(text for _, name, text in BLOCKS if name == "my_agent.py"))
+    line = [sys.executable, "-m", "outlast", "exec"]
+    with Provider() as provider:
+        provider.answer = lambda asked: Say(f"This is sentence {len(provider.asked)}.")
+        env = {
+            **os.environ,
+            "OUTLAST_DATA_DIR": str(tmp_path / "data"),
+            "OPENAI_BASE_URL": provider.base_url,
+            "OPENAI_API_KEY": provider.key,
+        }
+        with subprocess.Popen(
+            [*line, "--", sys.executable, "my_agent.py"], cwd=tmp_path, env=env, stdout=subprocess.PIPE
+        ) as first:
+            assert first.stdout is not None
+            assert first.stdout.readline() == b"chapter 1 is written\n"
+            first.kill()
+        (folder,) = (tmp_path / "data" / "exec").iterdir()
+        resumed = subprocess.run(
+            [*line, "--resume", folder.name],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        asked = [request.body for request in provider.asked]
+
+    assert resumed.stdout.startswith(b"chapter 1 is written\nchapter 2 is written\n")
+    assert b"There was a ship. This is sentence 1. " in resumed.stdout
+    assert len(asked) <= 6  # the call that was in flight may have been asked twice
+    assert asked[0] not in asked[1:]
 
 
 def _run(kind: str, text: str) -> str:
