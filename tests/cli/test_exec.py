@@ -14,6 +14,7 @@ from outlast.worker import marks, processes
 from tests import invariants
 from tests.live import descendants, wait_until
 
+pytestmark = pytest.mark.slow
 DEADLINE_S = 60
 PYTHON = sys.executable
 

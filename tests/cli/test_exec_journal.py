@@ -13,6 +13,7 @@ from tests.cli.test_exec import DEADLINE_S, Exec
 from tests.live import descendants
 from tests.provider import Provider, Say
 
+pytestmark = pytest.mark.slow
 ROUNDS = 5
 AGENT = f"""
 import os
