@@ -5,7 +5,7 @@ docs/decisions/0080 says what is kept and for how long.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -22,11 +22,10 @@ from outlast.journal import (
     KeptCall,
     KeptLink,
     KeptPin,
-    Link,
     Pin,
 )
 from outlast.packing import pack, unpack
-from outlast.runs import Body, Json
+from outlast.runs import Json
 from outlast.store.protocol import INLINE_MAX, Store
 
 
@@ -67,28 +66,38 @@ class Journals:
         """The call ready to be written; what is large in it is on disk when this returns."""
         asked, answered = call.asked, call.answered
         head = link(None, asked.path.encode() + b"\n" + asked.head)
-        links = [await self._link(tenant, one) for one in (head, *call.links)]
-        pins = [await self._pin(tenant, pin) for pin in call.pins]
+        links = (head, *call.links)
+        texts = [_pin_text(pin) for pin in call.pins]
+        answer = answered.content_type.encode() + b"\n" + answered.body
+        packed = iter(await _packed([one.content for one in links] + texts + [answer]))
+        kept_links = [
+            KeptLink(one.hash, one.before, await self._bodies.keep(tenant, next(packed))) for one in links
+        ]
+        kept_pins = [
+            KeptPin(digest(pin.tool_call_id.encode()), pin.k, await self._bodies.keep(tenant, next(packed)))
+            for pin in call.pins
+        ]
         return KeptCall(
             call.key,
             head.hash,
             asked.last,
             answered.status,
             answered.streamed,
-            await self._body(tenant, answered.content_type.encode() + b"\n" + answered.body),
-            tuple(links),
-            tuple(pins),
+            await self._bodies.keep(tenant, next(packed)),
+            tuple(kept_links),
+            tuple(kept_pins),
         )
 
-    async def _link(self, tenant: str, one: Link) -> KeptLink:
-        return KeptLink(one.hash, one.before, await self._body(tenant, one.content))
 
-    async def _pin(self, tenant: str, pin: Pin) -> KeptPin:
-        text = msgspec.json.encode(_PinText(pin.tool_call_id, msgspec.Raw(pin.content)))
-        return KeptPin(digest(pin.tool_call_id.encode()), pin.k, await self._body(tenant, text))
+async def _packed(texts: Sequence[bytes]) -> list[bytes]:
+    """All of them packed; beside the loop if that takes long, as for a history of a thousand messages."""
+    if sum(map(len, texts)) <= INLINE_MAX:
+        return [pack(text) for text in texts]
+    return await asyncio.to_thread(lambda: [pack(text) for text in texts])
 
-    async def _body(self, tenant: str, data: bytes) -> Body:
-        return await self._bodies.keep(tenant, await _elsewhere(pack, data))
+
+def _pin_text(pin: Pin) -> bytes:
+    return msgspec.json.encode(_PinText(pin.tool_call_id, msgspec.Raw(pin.content)))
 
 
 async def _elsewhere(work: Callable[[bytes], bytes], data: bytes) -> bytes:
