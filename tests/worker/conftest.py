@@ -38,6 +38,8 @@ class Access:
         self.granted: list[str] = []
         self.revoked: set[str] = set()
         self.settled: set[str] = set()
+        self.has_calls = False
+        """Whether attempts have a call in flight that does not end by itself."""
         self._ends: dict[str, asyncio.Event] = {}
         self.why: str | None = None
 
@@ -47,8 +49,13 @@ class Access:
 
     async def settle(self, attempt_id: str, *, until_it_asks: bool = False) -> None:
         self.settled.add(attempt_id)
-        if until_it_asks:
+        if until_it_asks or self.has_calls:
             await self._end_of(attempt_id).wait()
+
+    def come_to_an_end(self) -> None:
+        """The calls in flight."""
+        for end in self._ends.values():
+            end.set()
 
     def revoke(self, attempt_id: str) -> None:
         self.revoked.add(attempt_id)

@@ -1,6 +1,8 @@
 """Cancel, timeout, drain and a lost lease: the agent is gone soon, and nothing it says afterwards counts."""
 
 import asyncio
+import os
+import signal
 import tempfile
 import time
 from collections.abc import Sequence
@@ -133,6 +135,49 @@ async def test_a_drain_hands_back_what_does_not_finish_and_leaves_nothing(bench:
     assert bench.access.revoked == set(bench.access.granted)
     assert bench.left() == set()
     assert bench.worker.helpers == set()
+
+
+async def test_a_run_whose_agent_died_goes_on_when_its_calls_in_flight_have_ended(bench: Bench) -> None:
+    bench.access.has_calls = True
+    run_id = await bench.ready("sleeper")
+    _kill_agents(bench)
+    await until(lambda: bench.access.settled == set(bench.access.granted), 10, "the loss")
+
+    assert (await bench.run(run_id)).state is RunState.RUNNING
+    bench.access.come_to_an_end()
+
+    await until(lambda: len(bench.access.granted) == 2, 10, "the second attempt")
+    run = await bench.run(run_id)
+    assert (run.attempt, run.lost) == (2, 1)
+
+
+async def test_a_cancel_does_not_wait_for_the_calls_of_an_agent_that_died(bench: Bench) -> None:
+    bench.access.has_calls = True
+    run_id = await bench.ready("sleeper")
+    _kill_agents(bench)
+    await until(lambda: bench.access.settled == set(bench.access.granted), 10, "the loss")
+
+    run = await bench.engine.cancel(ME, run_id)
+    await bench.idle(2)
+
+    assert run.state is RunState.CANCELLED
+    assert bench.access.revoked == set(bench.access.granted)
+
+
+async def test_a_drain_hands_a_run_back_when_it_wants_a_further_call(bench: Bench) -> None:
+    run_id = await bench.ready("sleeper")
+    draining = asyncio.create_task(bench.worker.drain(8))
+    await until(lambda: bool(bench.access.settled), 15, "the second half of the grace")
+
+    bench.access.come_to_an_end()
+    await asyncio.wait_for(draining, 8)
+
+    assert (await bench.run(run_id)).state is RunState.QUEUED
+
+
+def _kill_agents(bench: Bench) -> None:
+    for pid in bench.left():
+        os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_handed_back_run_is_taken_up_by_the_next_worker(bench: Bench) -> None:
