@@ -49,6 +49,9 @@ class Asked:
         """How many pieces of the answer's body have been sent."""
         self.answered = False
         """The reply was sent to its end."""
+        self.is_held = False
+        """The reply has come to where it is held back."""
+        self.may_go = asyncio.Event()
         self.disconnected_at: float | None = None
         """When the caller went away before that, on `time.monotonic`."""
 
@@ -116,7 +119,7 @@ class Provider:
         """Every request that got past the key, oldest first."""
         self.answer: Callable[[Asked], AnyReply] = lambda asked: Say()
         self._script: deque[AnyReply] = deque()
-        self._released = asyncio.Event()
+        self._is_released = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = socket.create_server((host, 0), backlog=1024)
         self._server = uvicorn.Server(
@@ -150,17 +153,14 @@ class Provider:
 
     def release(self) -> None:
         """Let every held reply go on, and those to come."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._released.set)
+        self._is_released = True
+        for asked in list(self.asked):
+            self.let_go(asked)
 
-    def let_go(self) -> None:
-        """Let every reply that is held now go on; those to come are held again."""
+    def let_go(self, asked: Asked) -> None:
+        """Let this reply go on that is held."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._let_go)
-
-    def _let_go(self) -> None:
-        self._released.set()
-        self._released = asyncio.Event()
+        self._loop.call_soon_threadsafe(asked.may_go.set)
 
     def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
         """Block until the condition holds; an assertion names what it waited for."""
@@ -211,17 +211,22 @@ class Provider:
         raw = _rendered(asked, reply)
         sending = _Sending(asked, send)
         if reply.hold_after == 0:
-            await self._released.wait()
+            await self._hold(asked)
         await sending.start(raw)
         for n, piece in enumerate(raw.pieces):
             if n:
                 await asyncio.sleep(reply.pause_s)
             await sending.piece(piece)
             if n + 1 == reply.hold_after:
-                await self._released.wait()
+                await self._hold(asked)
             if n + 1 == reply.break_after:
                 raise ConnectionAbortedError("scripted")
         await sending.end()
+
+    async def _hold(self, asked: Asked) -> None:
+        if not self._is_released:
+            asked.is_held = True
+            await asked.may_go.wait()
 
 
 class _Sending:

@@ -7,7 +7,6 @@ history is kept in `wrong`: a call that was never handed out, a call without its
 import re
 import threading
 import uuid
-from collections import Counter
 
 import msgspec
 
@@ -32,13 +31,13 @@ class Clerks:
         self._numbers: dict[str, int] = {}
         """What each tool call that was handed out asks the square of."""
         self._held: set[tuple[str, int]] = set()
-        self._counts: Counter[str] = Counter()
+        self._paid: dict[str, list[Asked]] = {}
         self._lock = threading.Lock()
         provider.answer = self._answer
 
     def paid(self, case: str) -> list[Asked]:
         """The calls that reached the provider for this case: each of them costs."""
-        return [asked for asked in self.provider.asked if case_of(asked) == case]
+        return list(self._paid.get(case, ()))
 
     def in_flight(self, case: str) -> list[Asked]:
         """Those of them that have neither been answered nor been given up by who asked."""
@@ -52,8 +51,9 @@ class Clerks:
     def _answer(self, asked: Asked) -> Say:
         case = case_of(asked)
         with self._lock:
-            self._counts[case] += 1
-            is_held = (case, self._counts[case]) in self._held
+            paid = self._paid.setdefault(case, [])
+            paid.append(asked)
+            is_held = (case, len(paid)) in self._held
         return Say(
             text=f"The sum is {_sum(asked)}.",
             calls=tuple(self._next(asked)),
