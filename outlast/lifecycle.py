@@ -20,6 +20,7 @@ from outlast.runs import (
     Draft,
     EventKind,
     JournalMode,
+    Progress,
     Run,
     RunError,
     RunState,
@@ -52,7 +53,11 @@ from outlast.transitions import (
 )
 
 MAX_LOST = 3
-"""Attempts whose own process may die before the run is given up as `worker_lost`."""
+"""Of a run's attempts whose own process died, the one at which it is given up as `worker_lost`.
+
+Unless it had got further than those before it: then the run may lose more, up to `MAX_LOST_PROVEN` in all.
+"""
+MAX_LOST_PROVEN = 20
 MAX_UNPROVEN = 20
 """Attempts that may start without any durable progress between them, whatever ended them."""
 
@@ -121,10 +126,9 @@ def _claim(run: Run, command: Command, now: int) -> Transition:
 
 def _append(run: Run, command: Command, now: int) -> Transition:
     assert isinstance(command, Append)
-    step_done = command.progress is not None and (command.progress.steps_completed or 0) > (
-        run.progress.steps_completed or 0
-    )
-    proven = command.progress is not None or command.usage is not None
+    step_done = command.progress is not None and _steps(command.progress) > _steps(run.progress)
+    further = command.progress is not None and command.progress.percentage > run.progress.percentage
+    proven = step_done or further or command.usage is not None
     changed = msgspec.structs.replace(
         run,
         progress=command.progress or run.progress,
@@ -137,6 +141,10 @@ def _append(run: Run, command: Command, now: int) -> Transition:
         return moved
     seq = max(event.seq for event in moved.events if event.kind is EventKind.MODEL_CALL)
     return msgspec.structs.replace(moved, entry=Entry(run.generation, seq, command.call))
+
+
+def _steps(progress: Progress) -> int:
+    return progress.steps_completed or 0
 
 
 def _begin_step(run: Run, command: Command, now: int) -> Transition:
@@ -232,7 +240,13 @@ def _lose(run: Run, command: Command, now: int) -> Transition:
         solo=run.solo or command.cause is Cause.SHARED_HOST,
     )
     why = RunError("worker_lost", _LOST_WORDS[command.cause])
-    return _give_up_or_requeue(lost, AttemptEnd.LOST, min(command.at, now), now, why)
+    return _give_up_or_requeue(lost, AttemptEnd.LOST, min(command.at, now), now, why, has_died=own)
+
+
+def _is_hopeless(run: Run) -> bool:
+    """The attempt that died now was one too many."""
+    got_no_further = run.unproven > 0
+    return run.lost >= (MAX_LOST if got_no_further else MAX_LOST_PROVEN)
 
 
 _LOST_WORDS = {
@@ -303,11 +317,13 @@ def _delete(run: Run, command: Command, now: int) -> Transition:
     return Transition(run)
 
 
-def _give_up_or_requeue(run: Run, how: AttemptEnd, ended_at: int, now: int, why: RunError) -> Transition:
+def _give_up_or_requeue(
+    run: Run, how: AttemptEnd, ended_at: int, now: int, why: RunError, *, has_died: bool = False
+) -> Transition:
     executed_ms = run.executed_ms + attempt_ms(run, ended_at)
     if executed_ms >= run.timeout_s * 1000:
         error = RunError("timeout", f"The run used up its {run.timeout_s} s of execution time.")
-    elif run.lost >= MAX_LOST:
+    elif has_died and _is_hopeless(run):
         error = RunError(
             "worker_lost", f"{why.message} That was the run's loss number {run.lost}; it is given up."
         )

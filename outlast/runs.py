@@ -223,7 +223,7 @@ class Run(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """When the present attempt was claimed."""
     worker_id: str | None = None
     lost: int = 0
-    """Attempts whose own process died; bounded by `lifecycle.MAX_LOST`."""
+    """Attempts whose own process died; bounded by `lifecycle.MAX_LOST` and `MAX_LOST_PROVEN`."""
     unproven: int = 0
     """Attempts started since the last durable progress; bounded by `lifecycle.MAX_UNPROVEN`."""
     failures: int = 0

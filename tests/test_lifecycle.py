@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from outlast.errors import Fenced, Refused, RunActive, RunFinished
 from outlast.journal import CallKey, KeptCall
-from outlast.lifecycle import MAX_LOST, MAX_UNPROVEN, RULES, birth, decide
+from outlast.lifecycle import MAX_LOST, MAX_LOST_PROVEN, MAX_UNPROVEN, RULES, birth, decide
 from outlast.runs import (
     Body,
     Draft,
@@ -238,6 +238,24 @@ def test_attempts_without_progress_are_bounded() -> None:
     assert (run.state, run.error and run.error.code) == (RunState.FAILED, "worker_lost")
 
 
+def test_attempts_that_die_after_getting_further_are_forgiven_within_a_bound_of_their_own() -> None:
+    run = born()
+    for n in range(MAX_LOST_PROVEN):
+        assert (run.state, run.lost) == (RunState.QUEUED, n)
+        run = after(CLAIM, Append("att_1", (LOG,), usage=Usage(1)), run=run)
+        run = after(Lose("att_1", Cause.OWN_PROCESS, T0), run=run)
+
+    assert (run.state, run.error and run.error.code) == (RunState.FAILED, "worker_lost")
+
+
+def test_a_run_that_lost_many_attempts_is_not_given_up_for_being_handed_back() -> None:
+    run = msgspec.structs.replace(after(CLAIM), lost=MAX_LOST + 1, unproven=1)
+
+    assert after(HandBack("att_1"), run=run).state is RunState.QUEUED
+    assert after(Lose("att_1", Cause.WORKER, T0), run=run).state is RunState.QUEUED
+    assert after(Lose("att_1", Cause.OWN_PROCESS, T0), run=run).state is RunState.FAILED
+
+
 def test_lost_attempts_are_bounded() -> None:
     run = born()
     for n in range(MAX_LOST):
@@ -256,12 +274,15 @@ def test_a_lost_run_whose_time_is_used_up_is_not_taken_up_again(ms: int, state: 
     assert (run.error and run.error.code) == ("timeout" if state == "failed" else None)
 
 
-def test_progress_proves_an_attempt() -> None:
+def test_progress_proves_an_attempt_unless_it_is_the_same_again() -> None:
     run = born()
-    for _ in range(3 * MAX_UNPROVEN):
-        run = after(CLAIM, Append("att_1", progress=Progress(1)), HandBack("att_1"), run=run)
-
+    for n in range(3 * MAX_UNPROVEN):
+        run = after(CLAIM, Append("att_1", progress=Progress(n + 1)), HandBack("att_1"), run=run)
     assert run.state is RunState.QUEUED
+
+    for _ in range(MAX_UNPROVEN):
+        run = after(CLAIM, Append("att_1", progress=Progress(1)), HandBack("att_1"), run=run)
+    assert run.state is RunState.FAILED
 
 
 def test_a_retry_comes_after_a_pause_that_doubles() -> None:
@@ -329,6 +350,7 @@ class Histories(RuleBasedStateMachine):
         self.state = "queued"
         self.holder: str | None = None
         self.since = T0
+        self.percentage = 0
         self.attempts = self.lost = self.unproven = self.failures = self.executed_ms = self.notices = 0
 
     def _do(self, command: Command, expected: str | None) -> Transition | None:
@@ -367,9 +389,10 @@ class Histories(RuleBasedStateMachine):
             return "att_late", None
         return self.holder, state
 
-    def _given_up(self, until: int) -> bool:
+    def _given_up(self, until: int, *, has_died: bool = False) -> bool:
         executed_ms = self.executed_ms + max(0, until - self.since)
-        bounds = (self.lost >= MAX_LOST, self.unproven >= MAX_UNPROVEN, executed_ms >= TIMEOUT_S * 1000)
+        one_too_many = self.lost >= (MAX_LOST if self.unproven else MAX_LOST_PROVEN)
+        bounds = (has_died and one_too_many, self.unproven >= MAX_UNPROVEN, executed_ms >= TIMEOUT_S * 1000)
         return any(bounds)
 
     @rule(ms=st.integers(0, 40_000))
@@ -388,11 +411,13 @@ class Histories(RuleBasedStateMachine):
             assert transition.attempt is None
             assert self.run.attempt == self.attempts
 
-    @rule(stale=SELDOM, n=st.integers(0, 3), proves=st.booleans())
-    def append(self, stale: bool, n: int, proves: bool) -> None:
+    @rule(stale=SELDOM, n=st.integers(0, 3), percentage=st.none() | st.integers(1, 100))
+    def append(self, stale: bool, n: int, percentage: int | None) -> None:
         attempt_id, expected = self._held(stale, "running")
-        if self._do(Append(attempt_id, (LOG,) * n, Progress(50) if proves else None), expected) and proves:
-            self.unproven = 0
+        progress = Progress(percentage) if percentage is not None else None
+        if self._do(Append(attempt_id, (LOG,) * n, progress), expected) and percentage is not None:
+            self.unproven = 0 if percentage > self.percentage else self.unproven
+            self.percentage = percentage
 
     @rule(stale=SELDOM)
     def record_call(self, stale: bool) -> None:
@@ -421,7 +446,8 @@ class Histories(RuleBasedStateMachine):
         until = min(self.now, self.now - ago)
         counts = cause is Cause.OWN_PROCESS and not stale and self.holder is not None
         self.lost += counts
-        attempt_id, expected = self._held(stale, "failed" if self._given_up(until) else "queued")
+        is_over = self._given_up(until, has_died=counts)
+        attempt_id, expected = self._held(stale, "failed" if is_over else "queued")
         self._release(self._do(Lose(attempt_id, cause, self.now - ago), expected), until)
 
     @rule(stale=SELDOM)
@@ -497,7 +523,7 @@ class Histories(RuleBasedStateMachine):
             self.failures,
             self.executed_ms,
         )
-        assert run.lost <= MAX_LOST
+        assert run.lost <= MAX_LOST_PROVEN
         assert run.unproven <= MAX_UNPROVEN
         assert run.failures <= ATTEMPTS
 
