@@ -55,17 +55,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway's OpenAI-compatible address, `http://127.0.0.1:…/v1`."""
     token: str | None = None
     """Good for this run and attempt only, and only at the gateway."""
+    run_url: str | None = None
+    """Where the attempt speaks of its run, with its token, as docs/guides/steps.md says."""
     agent_root: str = "."
     mcp: dict[str, McpServer] = {}
     """The operator's MCP servers that the request names."""
     env: dict[bytes, bytes] = {}
     """What the operator gives this agent's command in its environment."""
     terminal: Terminal | None = None
-
-    @property
-    def run_url(self) -> str | None:
-        """Where the attempt speaks of its run, with its token: steps, and what else docs/guides/steps.md has."""
-        return None if self.base_url is None else f"{self.base_url.removesuffix('/v1')}/run"
 
 
 class Context(Protocol):

@@ -36,6 +36,7 @@ def job_of(start: Start, terminal: Terminal | None = None) -> Job:
         request=msgspec.json.decode(start.request, type=RunRequest),
         base_url=start.base_url,
         token=start.token,
+        run_url=None if start.base_url is None else f"{start.base_url.removesuffix('/v1')}/run",
         agent_root=start.agent_root,
         mcp=start.mcp,
         env=start.env,

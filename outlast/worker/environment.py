@@ -76,9 +76,9 @@ def of_attempt(job: Job, scratch: str) -> dict[str, str]:
             "OPENAI_BASE_URL": job.base_url,
             "OPENAI_API_BASE": job.base_url,
             "OPENAI_API_KEY": job.token,
-            "OUTLAST_RUN_URL": job.run_url or "",
-            "OUTLAST_RUN_TOKEN": job.token,
             "ANTHROPIC_BASE_URL": job.base_url.removesuffix("/v1"),
             "ANTHROPIC_API_KEY": job.token,
         }
+    if job.run_url is not None and job.token is not None:
+        seen |= {"OUTLAST_RUN_URL": job.run_url, "OUTLAST_RUN_TOKEN": job.token}
     return seen

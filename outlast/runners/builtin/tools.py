@@ -20,8 +20,10 @@ from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, WrapperToolse
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from outlast.config import McpServer
+from outlast.durable import Steps
 from outlast.runners.builtin import tools_file
 from outlast.runners.builtin.crew import Agent
+from outlast.runners.builtin.done_tools import Journalled, is_step
 from outlast.runners.protocol import AgentFailed, Job
 
 INIT_TIMEOUT_S = 60.0
@@ -57,9 +59,19 @@ class Toolbox:
     def of(self, agent: Agent) -> Sequence[AbstractToolset[object]]:
         """What one agent may use."""
         toolsets = [self._servers[name] for name in agent.mcp]
-        if agent.tools:
-            toolsets.append(FunctionToolset([self._function(name) for name in agent.tools]))
-        return [Watched(toolset, self._log) for toolset in toolsets]
+        functions = [self._function(name) for name in agent.tools]
+        if any(not is_step(function) for function in functions):
+            toolsets.append(FunctionToolset([it for it in functions if not is_step(it)]))
+        watched: list[AbstractToolset[object]] = [
+            self._journalled(Watched(toolset, self._log)) for toolset in toolsets
+        ]
+        if any(map(is_step, functions)):
+            watched.append(Watched(FunctionToolset([it for it in functions if is_step(it)]), self._log))
+        return watched
+
+    def _journalled(self, toolset: AbstractToolset[object]) -> AbstractToolset[object]:
+        url, token = self._job.run_url, self._job.token
+        return toolset if url is None or token is None else Journalled(toolset, Steps(url, token), self._log)
 
     def _function(self, name: str) -> ToolFunction:
         if name not in self._functions:
