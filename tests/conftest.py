@@ -1,5 +1,6 @@
 """What every test may ask for: a clock that it sets, and an engine on an open store whose invariants are checked."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from outlast.store.sqlite import SqliteStore
 from tests import invariants
 from tests.kept import BOTH, server_for
 from tests.postgres import Postgres, newest, oldest
+from tests.room import room
 from tests.shares import Shares, longest_first
+
+
+def pytest_configure() -> None:
+    """Let `tmp_path` be where there is room; it is `/tmp` otherwise, or what somebody has chosen."""
+    if (memory := room()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Shares:

@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 
-START_S = 20.0
+START_S = 45.0
 SERVE = ("outlast", "serve")
 UVICORN = ("uvicorn", "outlast.app:create_app", "--factory")
 

@@ -31,10 +31,10 @@ import asyncpg
 from outlast.clock import FakeClock
 from outlast.store.postgres import PostgresStore
 from tests.live import free_port, wait_until
+from tests.room import room
 
 T = TypeVar("T")
 START_S = 30.0
-MEMORY_FREE = 4 * 1024**3
 LAUNCH = """
 import ctypes, os, signal, sys
 owner, *words = sys.argv[1:]
@@ -54,6 +54,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "64MB",
+    "dynamic_shared_memory_type": "mmap",  # in its folder, and gone with it
     "logging_collector": "off",
     "log_checkpoints": "off",
     "autovacuum_naptime": "10s",
@@ -79,12 +80,12 @@ class Postgres:
     """One server with a folder of its own: start it with `start`, or as a context manager."""
 
     def __init__(
-        self, programs: Path, settings: Mapping[str, str] | None = None, room: Path | None = None
+        self, programs: Path, settings: Mapping[str, str] | None = None, place: Path | None = None
     ) -> None:
-        """`room` is where its folder will be; by default in memory, if there is plenty."""
+        """`place` is where its folder will be; by default in memory, if there is plenty."""
         self._user = "nobody" if os.getuid() == 0 else None
         """PostgreSQL refuses to run as root."""
-        self.folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=room or _room()))
+        self.folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=place or room()))
         self._give(self.folder)
         self._programs = self._reachable(programs)
         self._settings = {**SETTINGS, **(settings or {})}
@@ -297,12 +298,6 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def _room() -> Path | None:
-    """Memory, where there is plenty: what is flushed there survives `kill -9` as well, and tests wait for no disk."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_FREE else None
 
 
 def _is_open(folder: Path) -> bool:

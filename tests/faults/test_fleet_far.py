@@ -60,7 +60,7 @@ def test_a_stream_and_a_wait_at_another_server_follow_the_run(far: tuple[Fleet, 
     events, late_s = _followed(many, many.servers[1], job_id)
 
     assert [event["event"] for event in events[-1:]] == ["complete"]
-    assert sum(event["event"] == "progress" for event in events) == 15
+    assert 5 < sum(event["event"] == "progress" for event in events) <= 15  # of two at a time the newer one
     assert sorted(late_s)[len(late_s) // 2] < within_s
     assert waited.status()["status"] == "succeeded"
     assert waited.took_s < 20
@@ -98,5 +98,6 @@ def _followed(many: Fleet, server: Live, job_id: str) -> tuple[list[dict[str, ob
                 arrived_at[int(line[4:])] = time.time()
             if line.startswith("data: {"):
                 events.append(msgspec.json.decode(line[6:], type=dict[str, object]))
-    rows = many.fetch("SELECT seq, at FROM outlast.events WHERE run_id = $1", job_id)
+    rows = many.fetch("SELECT seq, at FROM outlast.events WHERE run_id = $1 ORDER BY seq", job_id)
+    assert [*arrived_at] == [row[0] for row in rows]
     return events, [arrived_at[row[0]] - row[1] / 1000 for row in rows if row[1] / 1000 > began]

@@ -30,6 +30,7 @@ from outlast.store.protocol import Page, RunFilter
 from outlast.transitions import Cause
 from tests.journal_factory import canonical, finished, record
 from tests.postgres import Postgres
+from tests.room import room
 from tests.runs_factory import ME, claim, new_run
 from tests.store.conftest import BOTH, Either
 from tests.store.lane_model import AGENT_LIMIT, SESSION_LIMIT, TENANT_LIMIT, LaneModel
@@ -50,7 +51,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = Path(tempfile.mkdtemp())
+        self._folder = Path(tempfile.mkdtemp(dir=room()))
         self._runner = asyncio.Runner()
         self._kept = Either(self._folder, self.server)
         self._clock = self._kept.clock
