@@ -11,6 +11,7 @@ from tests import invariants
 from tests.live import Live, descendants, processes_with, wait_until
 
 UNFINISHED = 30
+KILLS = 20
 SEED = 20_261_122
 
 AGENT = """
@@ -35,15 +36,13 @@ def live(tmp_path: Path) -> Live:
     return Live(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "kills", [pytest.param(6, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)]
-)
-def test_nothing_accepted_is_lost_over_kills_of_the_whole_tree(live: Live, kills: int) -> None:
+def test_nothing_accepted_is_lost_over_twenty_kills_of_the_whole_tree(live: Live) -> None:
     chance = random.Random(SEED)
     accepted: list[str] = []
     with live:
-        for _ in range(kills):
+        for _ in range(KILLS):
             _top_up(live, accepted)
             time.sleep(chance.uniform(0.05, 1.2))  # the random moment itself, not a wait for anything
             running = _running(live)
