@@ -8,6 +8,8 @@ import msgspec
 from outlast.journal import Asked, Link
 from outlast.runs import Json
 
+MESSAGES = {"/chat/completions": "messages", "/messages": "messages", "/responses": "input"}
+"""Under which name a request of each path has its messages; of any other path, all of it is head."""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -15,18 +17,25 @@ _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 def taken_apart(path: str, canonical: Json) -> tuple[Asked, tuple[Link, ...]]:
     """The request and the links of all its messages, in order.
 
-    The head is the canonical body (compact JSON, keys sorted) without `messages`, or without `input` for `/responses`.
-    A list without messages, or what is no list at all, stays in the head.
+    The head is the canonical body (compact JSON, keys sorted) without its `MESSAGES`. A list without messages, or what
+    is no list at all, stays in the head.
     """
     body = _fields(canonical)
-    listed = body.get(_place(path))
-    if listed is None or bytes(listed)[:1] != b"[" or not (messages := _items(listed)):
+    place = MESSAGES.get(path)
+    listed = body.get(place) if place is not None else None
+    if place is None or listed is None or bytes(listed)[:1] != b"[" or not (messages := _items(listed)):
         return Asked(path, canonical, None), ()
-    del body[_place(path)]
+    del body[place]
+    links = chained(map(bytes, messages))
+    return Asked(path, msgspec.json.encode(body), links[-1].hash), links
+
+
+def chained(messages: Iterable[Json]) -> tuple[Link, ...]:
+    """Each canonical message with the link before it."""
     links: list[Link] = []
     for message in messages:
-        links.append(link(links[-1].hash if links else None, bytes(message)))
-    return Asked(path, msgspec.json.encode(body), links[-1].hash), tuple(links)
+        links.append(link(links[-1].hash if links else None, message))
+    return tuple(links)
 
 
 def put_together(path: str, head: Json, messages: Iterable[Json]) -> Json:
@@ -34,7 +43,7 @@ def put_together(path: str, head: Json, messages: Iterable[Json]) -> Json:
     listed = b",".join(messages)
     if not listed:
         return head
-    body = _fields(head) | {_place(path): msgspec.Raw(b"[%b]" % listed)}
+    body = _fields(head) | {MESSAGES[path]: msgspec.Raw(b"[%b]" % listed)}
     return msgspec.json.encode(body, order="sorted")
 
 
@@ -46,7 +55,3 @@ def link(before: bytes | None, content: Json) -> Link:
 def digest(data: bytes) -> bytes:
     """What journals know bytes by: half a SHA-256, which is a third of a small row, and plenty within a tenant."""
     return hashlib.sha256(data).digest()[:16]
-
-
-def _place(path: str) -> str:
-    return "input" if path == "/responses" else "messages"

@@ -5,12 +5,11 @@ out of range, nested too deep), is `Unreadable`: such a call goes to the provide
 Of keys that come twice in an object the last one counts.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 import msgspec
 
-from outlast.chains import link
+from outlast.chains import MESSAGES, chained, digest
 from outlast.gateway import toolresults
 from outlast.gateway.toolresults import ToolResult
 from outlast.journal import Asked, Link
@@ -20,7 +19,6 @@ PATHS = frozenset({"/chat/completions", "/responses", "/messages", "/embeddings"
 """Calls whose answers are kept."""
 IGNORED = frozenset({"stream", "stream_options", "user", "metadata", "prompt_cache_key"})
 """Say how the answer comes or who asks, not what is asked."""
-_MESSAGES = {"/chat/completions": "messages", "/messages": "messages", "/responses": "input"}
 
 _decode = msgspec.json.decode
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -47,7 +45,7 @@ class Question(msgspec.Struct, frozen=True):
     def hash(self) -> bytes:
         """By which the same question is known."""
         last = self.links[-1].hash if self.links else b""
-        return hashlib.sha256(b"\n".join((self.path.encode(), self.head, last))).digest()
+        return digest(b"\n".join((self.path.encode(), self.head, last)))
 
 
 class Body:
@@ -57,11 +55,11 @@ class Body:
         """Raises `Unreadable`."""
         self._path = path
         self._original = body
-        self._field = _MESSAGES.get(path, "")
+        self._field = MESSAGES.get(path)
         self._is_changed = False
         try:
             self._fields = _FIELDS.decode(body)
-            self._messages = _list(self._fields.get(self._field))
+            self._messages = _list(self._fields.get(self._field)) if self._field is not None else []
             self.results = toolresults.find(path, self._messages)
         except _ERRORS as error:
             raise Unreadable from error
@@ -81,7 +79,8 @@ class Body:
                 for name, raw in self._fields.items()
                 if name not in IGNORED and not (self._messages and name == self._field)
             }
-            return Question(self._path, canonical(head), chain(self._messages))
+            messages = (canonical(_decode(message)) for message in self._messages)
+            return Question(self._path, canonical(head), chained(messages))
         except _ERRORS as error:
             raise Unreadable from error
 
@@ -90,15 +89,7 @@ class Body:
         """As it goes to the provider: untouched, unless something was replaced."""
         if not self._is_changed:
             return self._original
-        return msgspec.json.encode({**self._fields, self._field: self._messages})
-
-
-def chain(messages: list[msgspec.Raw]) -> tuple[Link, ...]:
-    """Each message with the link before it."""
-    links: list[Link] = []
-    for message in messages:
-        links.append(link(links[-1].hash if links else None, canonical(_decode(message))))
-    return tuple(links)
+        return msgspec.json.encode({**self._fields, MESSAGES[self._path]: self._messages})
 
 
 def canonical(value: object) -> Json:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outlast.chains import put_together
+from outlast.chains import put_together, taken_apart
 from outlast.gateway.divergence import difference
 from outlast.gateway.normal import normalised
 from outlast.gateway.question import IGNORED, Body, Question, Unreadable, canonical
@@ -89,6 +89,25 @@ def test_the_chain_of_messages_puts_the_request_together_again(
 
     kept = {name: value for name, value in whole.items() if name not in IGNORED}
     assert put_together(path, asked.head, (link.content for link in asked.links)) == canonical(kept)
+
+
+@FEW
+@given(paths, objects, st.lists(objects, max_size=3))
+def test_a_question_is_taken_apart_as_the_journal_does_it(
+    path: str, body: dict[str, object], messages: list[object]
+) -> None:
+    whole = {**body, LISTS.get(path, "messages"): messages}
+    kept = {name: value for name, value in whole.items() if name not in IGNORED}
+
+    asked = question(path, whole)
+
+    assert (asked.asked, asked.links) == taken_apart(path, canonical(kept))
+
+
+def test_a_question_is_known_by_as_many_bytes_as_all_that_the_journal_knows() -> None:
+    asked = question(CHAT, {"messages": [{"role": "user", "content": "Hi"}]})
+
+    assert len(asked.hash) == len(asked.links[0].hash) == 16
 
 
 @pytest.mark.parametrize(
