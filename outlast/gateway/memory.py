@@ -40,8 +40,8 @@ class Memory:
         self._slots: dict[bytes, list[Slot]] = {}
         self._unused = {call.key: call for call in journal.calls}
         self._pinned = {(pin.tool_call_id, pin.k): pin.content for pin in journal.pins}
-        self._new_pins: dict[tuple[str, int], Json] = {}
-        """Not in the journal yet: no call that carries them is."""
+        self._has_kept: set[tuple[str, int]] = set()
+        """Pins of its own that are in the journal. It sends their contents itself: there is nothing to replace."""
         self._contents: dict[str, dict[bytes, int]] = {}
         """Of a tool's call: which of its contents is the k-th."""
         self._kept_links = {call.asked.last for call in journal.calls}
@@ -83,14 +83,14 @@ class Memory:
     def pinned(self, results: Iterable[ToolResult]) -> tuple[Mapping[ToolResult, Json], tuple[Pin, ...]]:
         """What to put in the place of which results, and the results that are not in the journal yet."""
         replaced: dict[ToolResult, Json] = {}
-        fresh = {}
+        fresh: dict[tuple[str, int], Json] = {}
         for result in results:
             contents = self._contents.setdefault(result.id, {})
             k = contents.setdefault(hashlib.sha256(result.content).digest(), len(contents) + 1)
             pinned = self._pinned.get((result.id, k))
-            if pinned is None:
-                fresh[result.id, k] = self._new_pins.setdefault((result.id, k), result.content)
-            elif pinned != result.content:
+            if pinned is None and (result.id, k) not in self._has_kept:
+                fresh[result.id, k] = result.content
+            elif pinned is not None and pinned != result.content:
                 replaced[result] = pinned
         return replaced, tuple(Pin(*name, content) for name, content in fresh.items())
 
@@ -105,7 +105,4 @@ class Memory:
     def handed_over(self, links: Iterable[Link], pins: Iterable[Pin]) -> None:
         """These are in the journal now."""
         self._kept_links.update(link.hash for link in links)
-        for pin in pins:
-            name = (pin.tool_call_id, pin.k)
-            self._new_pins.pop(name, None)
-            self._pinned[name] = pin.content
+        self._has_kept.update((pin.tool_call_id, pin.k) for pin in pins)
