@@ -55,6 +55,8 @@ class Flight:
         self._size = 0
         self._taken = 0
         """Bytes that some asker has had."""
+        self._is_wanted_whole = False
+        """Somebody waits for its end before they take any of it."""
         self._has_begun = False
         self._has_ended = False
         self._error: Exception | None = None
@@ -79,7 +81,7 @@ class Flight:
 
     async def room(self) -> None:
         """Wait until the agent has taken enough for more to be read; not for one that has gone."""
-        while self._size - self._taken > AHEAD and any(line.is_open for line in self._lines):
+        while self._is_too_far_ahead():
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
@@ -120,6 +122,8 @@ class Flight:
 
     async def complete(self) -> None:
         """Wait for its end; raises what it failed with."""
+        self._is_wanted_whole = True
+        self._make_room()
         while not self._has_ended:
             await self._wait()
         if self._error is not None:
@@ -150,6 +154,11 @@ class Flight:
     def _take(self, size: int) -> None:
         self._taken = max(self._taken, size)
         self._make_room()
+
+    def _is_too_far_ahead(self) -> bool:
+        if self._is_wanted_whole or self._size - self._taken <= AHEAD:
+            return False
+        return any(line.is_open for line in self._lines)
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
