@@ -19,6 +19,7 @@ from outlast.journal import (
     FinishedCall,
     Journal,
     JournalCall,
+    JournalRows,
     KeptCall,
     KeptLink,
     KeptPin,
@@ -44,9 +45,9 @@ class Journals:
     async def read(self, run_id: str, generation: int) -> Journal:
         """The finished calls of a generation in the order of their numbers, without their answers, and its pins."""
         found = await self._store.journal(run_id, generation)
-        heads = {known_by: unpack(packed).split(b"\n", 1) for known_by, packed in found.heads.items()}
-        calls = tuple(_call(row, *heads[row.head]) for row in found.calls)
-        return Journal(calls, tuple(_pin(k, unpack(packed)) for k, packed in found.pins))
+        if not found.calls and not found.pins:
+            return Journal()
+        return await asyncio.to_thread(_unpacked, found)
 
     async def answered(self, run_id: str, generation: int, key: CallKey) -> Answered | None:
         """The kept answer, null if there is none (any more)."""
@@ -59,8 +60,10 @@ class Journals:
     async def asked(self, tenant: str, call: JournalCall) -> Json:
         """The canonical body of a call's request, put together again."""
         asked = call.asked
-        chain = [] if asked.last is None else await self._store.chain(tenant, asked.last)
-        return put_together(asked.path, asked.head, map(unpack, chain))
+        if asked.last is None:
+            return asked.head
+        chain = await self._store.chain(tenant, asked.last)
+        return await asyncio.to_thread(lambda: put_together(asked.path, asked.head, map(unpack, chain)))
 
     async def keep(self, tenant: str, call: FinishedCall) -> KeptCall:
         """The call ready to be written; what is large in it is on disk when this returns."""
@@ -103,6 +106,12 @@ def _pin_text(pin: Pin) -> bytes:
 async def _elsewhere(work: Callable[[bytes], bytes], data: bytes) -> bytes:
     """What takes long is done beside the loop."""
     return work(data) if len(data) <= INLINE_MAX else await asyncio.to_thread(work, data)
+
+
+def _unpacked(rows: JournalRows) -> Journal:
+    heads = {known_by: unpack(packed).split(b"\n", 1) for known_by, packed in rows.heads.items()}
+    calls = tuple(_call(row, *heads[row.head]) for row in rows.calls)
+    return Journal(calls, tuple(_pin(k, unpack(packed)) for k, packed in rows.pins))
 
 
 def _call(row: CallRow, path: bytes, head: Json) -> JournalCall:

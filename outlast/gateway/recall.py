@@ -136,7 +136,7 @@ class Recall:
     ) -> Diverged | None:
         """Where a question differs from the one it has most in common with among those `left` to replay."""
         best: tuple[int, Diverged] | None = None
-        now = _canonical(question)
+        now = await asyncio.to_thread(_canonical, question)
         try:
             for call in left[:COMPARED]:
                 was = await self._engine.journals.asked(holder.tenant, call)

@@ -80,10 +80,12 @@ class Record:
         if self._tally.recorded:
             return
         self._take(heard)
-        is_whole = self.meter.error is None and (
-            is_told_to_end or retell.as_whole(self._call.ask.path, told) is not None
-        )
+        is_whole = self.meter.error is None and (is_told_to_end or await self._is_whole(told))
         await self._write(self._answered(heard, told) if is_whole else None)
+
+    async def _is_whole(self, told: bytes) -> bool:
+        """Whether a stream that does not say that it is over has an answer in it; the whole of it has to be read."""
+        return await asyncio.to_thread(retell.as_whole, self._call.ask.path, told) is not None
 
     async def broke_off(self, heard: "Heard", error: BrokenOff) -> bool:
         """The stream ended before its end. Whether everything that counts had come by then."""
