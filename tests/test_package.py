@@ -2,11 +2,23 @@
 
 from importlib.metadata import entry_points, metadata, version
 
+import pytest
+
 import outlast
 
 
 def test_version_in_code_equals_version_in_metadata() -> None:
     assert outlast.__version__ == version("outlast")
+
+
+def test_the_table_of_contents_is_what_an_agent_needs() -> None:
+    assert outlast.__all__ == ["StepError", "StepFailed", "__version__", "tool"]
+    assert all(getattr(outlast, name) for name in outlast.__all__)
+
+
+def test_what_is_not_there_is_said_so() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'tol'"):
+        outlast.tol  # noqa: B018
 
 
 def test_license_in_metadata_is_apache_2() -> None:

@@ -114,3 +114,19 @@ async def test_a_finished_run_is_asked_for_again_and_its_calls_are_read(
     assert (accepted.job_id, accepted.replayed, len(keys)) == (RUN, False, 1)
     assert [(one.seq, one.how) for one in page.calls] == [(3, "exact")]
     assert page.next_after == 3
+
+
+async def test_steps_are_seen_and_answered(server: ScriptedServer, aio: AsyncClient) -> None:
+    at = ACCEPTED["created_at"]
+    pay = {"step": "a/b", "name": "pay", "effect": "once", "idempotency_key": "k", "started_at": at}
+    unsure = {**pay, "state": "unsure"}
+    page = {"steps": [unsure], "total": 1, "page": 1, "page_size": 100}
+    server.on(f"{STATUS}/steps", answer(page))
+    server.on(f"{STATUS}/steps/a%2Fb", answer({**pay, "state": "done", "result": [1]}))
+    server.on(f"POST /api/v1/runs/{RUN}/steps/a%2Fb", HANG_UP, answer(status("queued")))
+
+    (step,) = (await aio.steps(RUN)).steps
+    run = await aio.answer_step(RUN, step.step, "skip", result=[1])
+
+    assert (step.state, run.status) == ("unsure", "queued")
+    assert (await aio.step(RUN, step.step)).result == [1]

@@ -47,6 +47,10 @@ FROM generate_series(1, {RUNS}) AS n;
 INSERT INTO outlast.pins
 SELECT 'run_' || lpad('' || n, 10, '0'), 1, decode(md5('' || n), 'hex'), 1, '1', NULL
 FROM generate_series(1, {RUNS}) AS n;
+INSERT INTO outlast.steps
+SELECT 'run_' || lpad('' || n, 10, '0'), 1, 'pay', 'pay', 'once', 'done', 'att', 'step', 1, NULL, '1', NULL, 1,
+    NULL, NULL, 1
+FROM generate_series(1, {RUNS}) AS n;
 ANALYZE;
 """
 
@@ -70,6 +74,9 @@ QUERIES = {
     "select_counts": "'default', ARRAY['']",
     "claim_notices": "10, 8, ARRAY['r1'], 60000",
     "next_notice_at": "ARRAY['r1']",
+    "select_steps": "ARRAY['run_0000000001', 'run_0000000002'], ARRAY[1, 1], ARRAY['pay', 'pay']",
+    "list_steps": "'run_0000000001', 1, 20, 0",
+    "count_steps": "'run_0000000001', 1",
     "select_calls": "'run_0000000001', 1",
     "select_heads_of_calls": "'run_0000000001', 1",
     "select_pins": "'run_0000000001', 1",
@@ -105,7 +112,7 @@ async def test_a_hot_query_touches_few_pages_of_a_full_table(link: Link, name: s
     found = await link.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE hot {values}")
 
     plan = "\n".join(row[0] for row in found)
-    assert not re.search(r"Seq Scan on (runs|events|outbox|attempts|calls|pins|links)", plan), plan
+    assert not re.search(r"Seq Scan on (runs|events|outbox|attempts|calls|pins|links|steps)", plan), plan
     assert _pages(plan) < PAGES, plan
 
 

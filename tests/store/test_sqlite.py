@@ -209,6 +209,8 @@ HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {
     "select_lane": ("t", "session:s"),
     "select_session_limits": ('[["t", "s"]]',),
     "select_remains": ("att",),
+    "select_steps": ('[["r", 1, "k"]]',),
+    "count_steps": ("r", 1),
     "list_sessions": ("t", 1, "s", 20, 0),
     "list_by_tenant": {"tenant": "t", "before": "z", "size": 20, "offset": 0},
     "list_by_status": {"tenant": "t", "status": "failed", "before": "z", "size": 20, "offset": 0},
@@ -227,7 +229,7 @@ HOT: dict[str, tuple[str | int, ...] | dict[str, str | int]] = {
 
 @pytest.mark.parametrize("name", HOT)
 async def test_hot_queries_search_an_index_and_sort_nothing(store: SqliteStore, name: str) -> None:
-    sql = query(PACKAGE, name).replace(":head", "runs.id")
+    sql = query(PACKAGE, name).replace(":head", "runs.id").replace(":step", "steps.key")
 
     plan = [row[3] for row in store._reads.execute(f"EXPLAIN QUERY PLAN {sql}", HOT[name])]
 

@@ -24,6 +24,7 @@ from outlast.store.protocol import INLINE_MAX, Page, Store, Submit
 from outlast.tool_journal import RESULT_MAX
 from outlast.transitions import Cause
 from tests.runs_factory import ME, claim, new_run, running, submit
+from tests.store.conftest import Either
 
 READ, IDEMPOTENT, ONCE = Effect
 
@@ -385,3 +386,26 @@ async def test_a_fork_begins_with_the_steps_of_its_run(engine: Engine, store: St
     assert await engine.steps.begin("run_fork", attempt_id, "a", "n", READ) == Done(b"1")
     assert await engine.steps.begin("run_fork", attempt_id, "b", "n", IDEMPOTENT) == go
     assert await engine.steps.begin("run_fork", attempt_id, "pay", "pay", ONCE) == Unsure()
+
+
+@pytest.mark.parametrize(
+    ("statement", "promise"),
+    [
+        ("UPDATE steps SET state = 'running'", "a run waits for a tool's step"),
+        ("UPDATE runs SET waiting_kind = 'budget' WHERE state = 'waiting'", "a run waits for a tool's step"),
+        ("UPDATE steps SET run_id = 'run_gone'", "no event, no step and no attempt outlives its run"),
+    ],
+)
+async def test_steps_that_do_not_fit_their_run_are_found(
+    either: Either, statement: str, promise: str
+) -> None:
+    store = either.make()
+    await store.open()
+    await unsure(Engine(store, either.clock))
+    await store.close()
+    await either.check()
+
+    await either.execute(statement)
+
+    with pytest.raises(AssertionError, match=promise):
+        await either.check()

@@ -20,6 +20,7 @@ from tests.runners.builtin.told import Told, job_for, messages
 TOOLS = '''
 import threading
 import word_list
+from outlast import tool
 
 def double(number: int) -> int:
     """Twice the number.
@@ -33,6 +34,15 @@ def double(number: int) -> int:
 async def explode(word: str) -> str:
     """Goes wrong."""
     raise ValueError(f"no {word} here")
+
+@tool(effect="once")
+def pay(euros: int, idempotency_key: str) -> str:
+    """Pays.
+
+    Args:
+        euros: How much.
+    """
+    return f"{euros} {idempotency_key[:6]}"
 
 def leave() -> None:
     """Ends the process, it thinks."""
@@ -113,6 +123,25 @@ async def test_a_tool_that_fails_is_told_to_the_model_and_the_log(
 
     assert messages(provider.asked[1])[-1] == ("tool", f'{{"error":"{what}"}}')
     assert told.logs[1:] == [f"Tool {tool} is called.", f"Tool {tool} failed: {what}"]
+
+
+async def test_a_tool_of_ours_keeps_its_idempotency_key_from_the_model(
+    provider: Provider, agent_root: Path
+) -> None:
+    provider.script(Say(tool="pay", arguments='{"euros": 5}'), Say("Paid."))
+    told = Told(
+        job_for(provider, "?", _yaml("double", "pay"), tools_hash=_hash(agent_root), agent_root=agent_root)
+    )
+
+    assert await run(told.job, told) == "Paid."
+
+    first, second = provider.asked
+    tools = first.json["tools"]
+    assert isinstance(tools, list)
+    offered = {one["function"]["name"]: one["function"]["parameters"] for one in tools}
+    assert set(offered) == {"double", "pay"}
+    assert offered["pay"]["properties"] == {"euros": {"description": "How much.", "type": "integer"}}
+    assert messages(second)[-1] == ("tool", "5 local_")
 
 
 async def test_a_task_that_never_ends_is_ended(provider: Provider, agent_root: Path) -> None:
