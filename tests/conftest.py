@@ -1,6 +1,7 @@
 """What every test may ask for: a clock that it sets, and an engine on an open store whose invariants are checked."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,7 +20,13 @@ from tests.shares import Shares, longest_first
 
 
 def pytest_configure() -> None:
-    """Let `tmp_path` be where there is room; it is `/tmp` otherwise, or what somebody has chosen."""
+    """Let `tmp_path` be where there is room; it is `/tmp` otherwise, or what somebody has chosen.
+
+    And what a shell lets its background jobs ignore, Ctrl-C above all, be heard by every process that a test starts.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
     if (memory := room()) is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 

@@ -1,6 +1,7 @@
 """A real `outlast serve`, as its operator would start it: its own process, port, folder and environment."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,9 @@ from typing import Self
 import httpx
 
 START_S = 45.0
+PORTS = (18_000, 32_000)
+"""Below those that a bind to port 0 or a connection gets on Linux; two processes hardly ever draw the same one."""
+CHANCE = random.SystemRandom()  # the other is the same in every test that sets its seed
 SERVE = ("outlast", "serve")
 UVICORN = ("uvicorn", "outlast.app:create_app", "--factory")
 
@@ -175,9 +179,14 @@ def processes_with(text: str) -> list[int]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port that is free now and given to nobody by chance, also while its server is down: the kernel gives others."""
+    while True:
+        port = CHANCE.randrange(*PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 
