@@ -75,6 +75,8 @@ def command(
         raise click.UsageError(
             "Say one thing to do: -- COMMAND…, --resume, --list, --status, --logs or --cancel."
         )
+    if (step is not None and resume is None) or (follow and logs is None):
+        raise click.UsageError("--step goes with --resume, and --follow with --logs.")
     have_standard_streams()
     try:
         settings = config.load(os.environ, model=model, data_dir=data_dir)

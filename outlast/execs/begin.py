@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from outlast import __version__
 from outlast.births import NewRun
 from outlast.clock import Clock, Ids, SystemClock
@@ -16,7 +18,7 @@ from outlast.errors import ConfigError, Refused, RunNotFound, StoreOwned
 from outlast.execs.folder import Folder, place
 from outlast.execs.going import AGENT, CANCEL, ME, Begin
 from outlast.runs import Isolation, JournalMode, Program, Retry, RunRequest
-from outlast.steps import Answer, StepState
+from outlast.steps import Answer
 from outlast.store.protocol import Page, RunFilter
 from outlast.store.sqlite import SqliteStore
 from outlast.worker import marks, processes
@@ -89,18 +91,24 @@ def known(run_id: str) -> Begin:
 
 
 def answered(answer: Answer) -> Begin:
-    """As `newest`, once what it waits for is settled: every step that may have been done, and nobody knows."""
+    """As `newest`, once the step that it waits for is settled: one that may have been done, and nobody knows."""
 
     async def begin(engine: Engine) -> str:
         run = await engine.get(ME, await newest(engine))
-        steps = await engine.steps.page(ME, run.id, Page(size=100))
-        for step in [step for step in steps.steps if step.state is StepState.UNSURE]:
+        if run.waiting_kind == "tool" and run.waiting is not None:
+            step = msgspec.json.decode(run.waiting, type=_Waiting).step
             result = b"null" if answer is Answer.SKIP else None
             error = "It was said to have failed." if answer is Answer.FAIL else None
-            await engine.steps.answer(ME, run.id, step.key, answer, result, error)
+            await engine.steps.answer(ME, run.id, step, answer, result, error)
         return run.id
 
     return begin
+
+
+class _Waiting(msgspec.Struct):
+    """What a run over a step says that it waits for."""
+
+    step: str
 
 
 async def hand_in(folder: Folder, begin: Begin) -> str:
