@@ -5,12 +5,12 @@ It must never let a call through for an attempt that no longer holds its run.
 """
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import aclosing
 
 from starlette.types import Message, Receive, Scope, Send
 
 from outlast import telemetry
+from outlast.gateway import arrival
 from outlast.gateway.answer import (
     ATTEMPT_OVER,
     FAILED,
@@ -36,8 +36,6 @@ MAX_WAITING = 256
 """Calls of one attempt that may wait for a place: each is a connection."""
 WAIT_S = 60.0
 """How long a call waits for memory that others hold."""
-BODY_S = 30.0
-"""How long a request may take to arrive: its memory is set aside from its first byte on."""
 
 _log = telemetry.get("gateway")
 
@@ -57,10 +55,12 @@ class Endpoint:
         reply = _Reply(send, dialect)
         try:
             await self._route(path, scope, receive, reply)
-        except _AgentLeft:
+        except arrival.AgentLeft:
             pass
-        except _Refused as refused:
-            await reply.refuse(refused.refusal)
+        except arrival.TooLarge:
+            await reply.refuse(_TOO_LARGE)
+        except arrival.TooSlow:
+            await reply.refuse(_too_slow())
         except Full:
             await reply.refuse(_BUSY)
         except Exception as error:
@@ -88,10 +88,10 @@ class Endpoint:
     ) -> None:
         """Read the call and have it made, once there is a place and memory for it; both are held until its answer."""
         if holder.places.is_taken and holder.places.waiting >= MAX_WAITING:
-            raise _Refused(_TOO_MANY)
-        size = _declared(scope["headers"])
+            return await reply.refuse(_TOO_MANY)
+        size = arrival.declared(scope["headers"], MAX_REQUEST)
         async with holder.places.share(1), self._memory.share(size, within_s=WAIT_S) as share:
-            body = await _body(receive)
+            body = await arrival.whole(receive, MAX_REQUEST)
             share.shrink(len(body))
             ask = Ask(path, scope["query_string"].decode("latin-1"), tuple(scope["headers"]), body)
             await self._take(holder, ask, receive, reply)
@@ -157,47 +157,6 @@ class _Reply:
             await self._send({**head, "headers": [*answer.headers, *more]})
 
 
-class _AgentLeft(Exception):
-    """The agent went away before its request was complete."""
-
-
-class _Refused(Exception):
-    """The request is not taken."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
-
-
-def _declared(headers: Iterable[Header]) -> int:
-    """How long the body is; as long as can be, if that is not said."""
-    said = next((value for name, value in headers if name == b"content-length"), b"")
-    size = int(said) if said.isdigit() and len(said) < 20 else MAX_REQUEST
-    if size > MAX_REQUEST:
-        raise _Refused(_TOO_LARGE)
-    return size
-
-
-async def _body(receive: Receive) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_S):
-            return await _whole_body(receive)
-    except TimeoutError as error:
-        raise _Refused(_TOO_SLOW) from error
-
-
-async def _whole_body(receive: Receive) -> bytes:
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _AgentLeft
-        body += message["body"]
-        if len(body) > MAX_REQUEST:
-            raise _Refused(_TOO_LARGE)
-        more = message["more_body"]
-    return bytes(body)
-
-
 async def _left(receive: Receive, line: Line) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -206,10 +165,6 @@ async def _left(receive: Receive, line: Line) -> None:
 
 _TOO_LARGE = Refusal(
     413, "body_too_large", f"The request is larger than the {MAX_REQUEST} bytes that the gateway takes."
-)
-
-_TOO_SLOW = Refusal(
-    408, "request_timeout", f"The request did not arrive within {BODY_S:g} s.", may_retry=True
 )
 _TOO_MANY = Refusal(
     429,
@@ -223,6 +178,11 @@ _BUSY = Refusal(
     f"The requests of all agents together fill the {MAX_BUFFERED // 2**20} MiB that the gateway has for them.",
     may_retry=True,
 )
+
+
+def _too_slow() -> Refusal:
+    words = f"The request did not arrive within {arrival.BODY_S:g} s."
+    return Refusal(408, "request_timeout", words, may_retry=True)
 
 
 def _unknown(method: str, path: str) -> Refusal:

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Annotated, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from outlast import telemetry
 from outlast.engine import Engine
 from outlast.errors import BodyTooLarge, Conflict, Fenced, OutlastError, RunNotFound, StoreUnavailable
+from outlast.gateway import arrival
 from outlast.gateway.answer import Header
 from outlast.gateway.grants import Grants, Holder
 from outlast.gateway.room import Full, Room
@@ -29,8 +31,6 @@ MAX_BUFFERED = 128 * 1024 * 1024
 """Bytes of all bodies together that are held at one time."""
 WAIT_S = 60.0
 """How long a body waits for memory that others hold."""
-BODY_S = 30.0
-"""How long it may take to arrive."""
 PAUSE_S = 0.05, 1.0
 """Between two tries while the store is away: the first, and the longest."""
 NAME_IN_KEY = 200
@@ -82,7 +82,7 @@ class RunAddress:
             return await self._otherwise(scope, receive, send)
         try:
             status, answer = await self._answer(scope, receive)
-        except _AgentLeft:
+        except arrival.AgentLeft:
             return
         except _Problem as problem:
             status, answer = problem.status, problem.body
@@ -102,10 +102,15 @@ class RunAddress:
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         holder = self._holder(scope["headers"])
         try:
-            async with self._memory.share(_declared(scope["headers"]), within_s=WAIT_S) as share:
-                body = await _body(receive)
+            size = arrival.declared(scope["headers"], MAX_BODY)
+            async with self._memory.share(size, within_s=WAIT_S) as share:
+                body = await arrival.whole(receive, MAX_BODY)
                 share.shrink(len(body))
                 return await self._serve(holder, scope["method"], scope["path"], body)
+        except arrival.TooLarge:
+            _refuse(413, "body_too_large", f"The most a step may return is {RESULT_MAX} bytes.")
+        except arrival.TooSlow:
+            _refuse(408, "request_timeout", f"The body did not arrive within {arrival.BODY_S:g} s.")
         except Full:
             _refuse(503, "gateway_busy", f"Bodies of {MAX_BUFFERED} bytes are under way; try again.")
 
@@ -163,12 +168,11 @@ class RunAddress:
         result, error = bytes(said.result), said.error
         if bool(result) == (error is not None):
             _refuse(422, "invalid_body", "The body has either a result, which may be null, or an error.")
+        ours = holder.run_id, holder.attempt_id, key
         if error is None:
-            write = lambda: self._steps.end(holder.run_id, holder.attempt_id, key, result)  # noqa: E731
+            step = await _insist(holder, partial(self._steps.end, *ours, result))
         else:
-            words = error
-            write = lambda: self._steps.fail(holder.run_id, holder.attempt_id, key, words)  # noqa: E731
-        step = await _insist(holder, write)
+            step = await _insist(holder, partial(self._steps.fail, *ours, error))
         self._attempts.setdefault(holder, _Attempt()).doing.discard(key)
         return 200, _encode({"state": step.state.value, "step": key})
 
@@ -227,10 +231,6 @@ def _decoded(json: bytes) -> object:
         _refuse(422, "invalid_body", f"The input cannot be read: {error}")
 
 
-class _AgentLeft(Exception):
-    """The agent went away before its request was complete."""
-
-
 class _Problem(Exception):
     """The request is not served."""
 
@@ -278,33 +278,3 @@ def _bearer(headers: Iterable[Header]) -> str:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].decode("latin-1")
     return ""
-
-
-def _declared(headers: Iterable[Header]) -> int:
-    """How long the body is; as long as can be, if that is not said."""
-    said = next((value for name, value in headers if name == b"content-length"), b"")
-    size = int(said) if said.isdigit() and len(said) < 20 else MAX_BODY
-    if size > MAX_BODY:
-        _too_large()
-    return size
-
-
-async def _body(receive: Receive) -> bytes:
-    body, more = bytearray(), True
-    try:
-        async with asyncio.timeout(BODY_S):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _AgentLeft
-                body += message["body"]
-                if len(body) > MAX_BODY:
-                    _too_large()
-                more = message["more_body"]
-    except TimeoutError:
-        _refuse(408, "request_timeout", f"The body did not arrive within {BODY_S:g} s.")
-    return bytes(body)
-
-
-def _too_large() -> NoReturn:
-    _refuse(413, "body_too_large", f"The most a step may return is {RESULT_MAX} bytes.")

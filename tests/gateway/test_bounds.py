@@ -8,7 +8,7 @@ import pytest
 from outlast.clock import FakeClock
 from outlast.config import Settings
 from outlast.engine import Engine
-from outlast.gateway import Gateway, endpoint
+from outlast.gateway import Gateway, arrival, endpoint
 from outlast.gateway.grants import MAX_IN_FLIGHT
 from outlast.gateway.room import Room
 from tests import runs_factory
@@ -75,7 +75,7 @@ async def tight(
     """An agent at a gateway that has room for one body of 600 bytes, and little patience."""
     monkeypatch.setattr(endpoint, "MAX_BUFFERED", 1000)
     monkeypatch.setattr(endpoint, "WAIT_S", 0.2)
-    monkeypatch.setattr(endpoint, "BODY_S", 0.2)
+    monkeypatch.setattr(arrival, "BODY_S", 0.2)
     gateway = Gateway(engine, settings, clock)
     await gateway.start()
     run, attempt_id = await runs_factory.running(engine)
