@@ -16,7 +16,7 @@ help:  ## list these targets
 setup: $(VENV)/dev.stamp $(VENV)/postgres-14.stamp $(VENV)/frameworks.stamp $(VENV)/outlast.stamp  ## make .venv with all that tests and checks need
 
 test: setup  ## run the tests in two processes (ARGS="-k word" picks some, ARGS="-n 0" is one process)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 $(ARGS)
 
 lint: setup  ## style, types, import floors
 	$(BIN)/ruff check .
