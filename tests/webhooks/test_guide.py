@@ -9,6 +9,7 @@ import pytest
 from outlast.clock import SystemClock
 from outlast.config import Settings
 from outlast.engine import Engine
+from outlast.runs import Draft, EventKind, Usage
 from outlast.webhooks.address import GuardedTransport, check_url
 from outlast.webhooks.attempt import Message, Verdict, body_of, send
 from outlast.webhooks.sign import key_of
@@ -34,6 +35,8 @@ async def notice(engine: Engine) -> Message:
     new = new_run(webhook_url="https://example.com/callback", session_id="project-alpha")
     request = msgspec.structs.replace(new.request, metadata={"ticket": 7})
     run, attempt_id = await running(engine, msgspec.structs.replace(new, request=request))
+    usage = Usage(model_calls=3, input_tokens=1210, output_tokens=245, cost_nano_usd=328_500)
+    await engine.record_call(run.id, attempt_id, usage, Draft(EventKind.MODEL_CALL, b"{}"))
     await engine.succeed(run, attempt_id, b'"Task output here"')
     (delivery,) = await engine.outbox.take(1)
     return Message(delivery.notice, 1, body_of(delivery.notice.head, b'"Task output here"'))
@@ -58,7 +61,9 @@ async def test_the_payload_has_the_fields_of_the_guide(engine: Engine) -> None:
     real = msgspec.json.decode(message.body)
 
     assert list(shown) == list(real)
-    assert (shown["result"], shown["metadata"]) == (real["result"], real["metadata"])
+    assert [shown[name] for name in ("result", "metadata", "usage")] == [
+        real[name] for name in ("result", "metadata", "usage")
+    ]
 
 
 async def test_both_examples_accept_what_the_server_sends(engine: Engine) -> None:
