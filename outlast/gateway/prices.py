@@ -6,7 +6,6 @@ call goes to a provider that it may know (15 MiB, a quarter of a second, on a th
 """
 
 import asyncio
-import importlib
 import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,12 +33,12 @@ class Prices:
     def __init__(self, own: Mapping[str, PriceConfig]) -> None:
         """`own` are the operator's, by alias or by the provider's name for the model."""
         self._own = own
-        self._loading: asyncio.Task[object] | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     def begin(self, route: Route) -> None:
         """A call is sent on this route: load what pricing it will take while the provider thinks."""
         if self._loading is None and self._own_price(route) is None and _may_be_known(route):
-            self._loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "genai_prices"))
+            self._loading = asyncio.create_task(asyncio.to_thread(_load))
 
     async def ready(self) -> None:
         """Until what was begun is there."""
@@ -73,6 +72,16 @@ class Prices:
             cache_write_1h_tokens=tokens.cache_write_1h,
         )
         return _looked_up(usage, route, route.model, datetime.fromtimestamp(at / 1000, UTC))
+
+
+def _load() -> None:
+    """Import the library, and have it read its prices, which it does when it is first asked for one."""
+    import genai_prices
+
+    try:
+        genai_prices.calc_price(genai_prices.Usage(), "gpt-4o-mini", provider_id="openai")
+    except LookupError:
+        pass  # a release that no longer knows it has read them as well
 
 
 def _by_own(price: PriceConfig, tokens: Tokens, output: int) -> int:

@@ -120,6 +120,30 @@ async def test_the_library_is_loaded_only_for_who_it_may_know() -> None:
     assert "genai_prices" in sys.modules
 
 
+PRICED = """
+import asyncio, sys
+from outlast.gateway.prices import Prices
+from outlast.gateway.target import Target
+from outlast.gateway.upstream import Route
+
+async def main():
+    prices = Prices({})
+    prices.begin(Route(Target("https://api.openai.com/v1"), None, "gpt-4o-mini"))
+    await prices.ready()
+    print("genai_prices.data" in sys.modules)
+
+asyncio.run(main())
+"""
+
+
+def test_what_takes_long_in_the_library_is_done_before_a_price_is_asked() -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", PRICED], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert out.stdout.strip() == "True"
+
+
 def test_pricing_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: object) -> None:
         raise AssertionError("a price was asked of a network")
