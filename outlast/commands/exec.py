@@ -170,8 +170,8 @@ def _end(left: "Left") -> int:
         return _BY_SIGNAL + left.stopped_by
     if run.waiting is not None:
         exits.say(
-            f"{run.id} waits ({run.waiting_kind}): {bytes(run.waiting).decode()}. If it is a step that may have been "
-            f"done, say what to do about it: {again} --step retry|skip|fail"
+            f"{run.id} waits, for a step that may be done once only may have been done: {bytes(run.waiting).decode()}. "
+            f"Say what to do about it: {again} --step retry|skip|fail"
         )
         return _WAITS
     if run.error is None:

@@ -1,7 +1,6 @@
 """The run's own address, `OUTLAST_RUN_URL`: what an agent in any language says of its run, with its token.
 
-It serves steps; what else an agent may want to say gets a line in `_serve`. Errors are `application/problem+json`.
-Nothing is written for an attempt that no longer holds its run.
+It serves steps. Errors are `application/problem+json`. Nothing is written for an attempt that no longer holds its run.
 """
 
 import asyncio
