@@ -56,7 +56,8 @@ class Calls:
             wished = msgspec.structs.replace(wished, model=model)
         memory = await self._recall.memory(holder)
         asking = await self._recall.sought(memory, ask)
-        return Call(holder, asking.ask if asking else ask, wished, model, memory, asking)
+        before = memory.hears(asking.question) if asking else 0
+        return Call(holder, asking.ask if asking else ask, wished, model, memory, asking, before)
 
     def _flight(self, call: Call, line: Line | None) -> Flight:
         """The answer to this call, on its way; set off here unless it is already."""

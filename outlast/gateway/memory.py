@@ -45,6 +45,8 @@ class Memory:
         self._contents: dict[str, dict[bytes, int]] = {}
         """Of a tool's call: which of its contents is the k-th."""
         self._kept_links = {call.asked.last for call in journal.calls}
+        self._asked: set[bytes] = set()
+        """The last links of what this attempt has asked."""
         self._has_diverged = False
         self.normal: dict[CallKey, bytes] = {}
         """The normalised hashes of kept calls, as far as they were needed."""
@@ -72,11 +74,22 @@ class Memory:
         """What is left to replay, in the order in which it was finished."""
         return tuple(call for call in self._unused.values() if call.asked.path == path)
 
+    def hears(self, question: Question) -> int:
+        """Take note of a question; how many of its messages this attempt has asked before: it goes on from there."""
+        links = question.links
+        before = next((n for n in range(len(links) - 1, 0, -1) if links[n - 1].hash in self._asked), 0)
+        if links:
+            self._asked.add(links[-1].hash)
+        return before
+
     def leaves(self, path: str) -> tuple[JournalCall, ...]:
-        """The calls that a live one leaves behind, if it is the first that does; else none."""
-        left = () if self._has_diverged else self.unused(path)
-        self._has_diverged = self._has_diverged or bool(left)
-        return left
+        """The calls that a live one may leave behind; none once that was said of one."""
+        return () if self._has_diverged else self.unused(path)
+
+    def diverges(self) -> bool:
+        """Whether a call is the first to be said to have left the others behind."""
+        is_first, self._has_diverged = not self._has_diverged, True
+        return is_first
 
     # Results of tools.
 

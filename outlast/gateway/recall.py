@@ -132,16 +132,21 @@ class Recall:
         return known
 
     async def divergence(
-        self, holder: Holder, question: Question, left: Sequence[JournalCall]
+        self, holder: Holder, question: Question, left: Sequence[JournalCall], goes_on_from: int
     ) -> Diverged | None:
-        """Where a question differs from the one it has most in common with among those `left` to replay."""
+        """Where a question differs from the one it has most in common with among those `left` to replay.
+
+        One that goes on from an earlier question has left the way only if one of them does so too; if none does, they
+        are those of other agents, working beside this one.
+        """
+        needed = 0 if self._normalises else goes_on_from
         best: tuple[int, Diverged] | None = None
         now = await asyncio.to_thread(_canonical, question)
         try:
             for call in left[:COMPARED]:
                 was = await self._engine.journals.asked(holder.tenant, call)
                 common, found = await asyncio.to_thread(_compare, question, now, was)
-                if found is not None and (best is None or common > best[0]):
+                if found is not None and common >= needed and (best is None or common > best[0]):
                     best = common, Diverged(call.seq, found.field, found.was, found.is_)
         except OutlastError as error:
             _log.warning("calls not compared", run_id=holder.run_id, code=error.code)

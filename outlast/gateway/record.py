@@ -41,6 +41,8 @@ class Call(msgspec.Struct, frozen=True):
     memory: Memory
     sought: Sought | None
     """None: it is not journalled."""
+    goes_on_from: int = 0
+    """So many of its messages were asked before by this attempt."""
 
 
 class Record:
@@ -55,7 +57,7 @@ class Record:
         self._comparing: asyncio.Task[Diverged | None] | None = None
         left = call.memory.leaves(call.ask.path) if slot is not None else ()
         if left and call.sought is not None:
-            comparing = recall.divergence(call.holder, call.sought.question, left)
+            comparing = recall.divergence(call.holder, call.sought.question, left, call.goes_on_from)
             self._comparing = asyncio.get_running_loop().create_task(comparing)
 
     def reached(self, route: Route) -> None:
@@ -131,7 +133,8 @@ class Record:
         if self._comparing is None:
             return None
         try:
-            return await asyncio.wait_for(self._comparing, COMPARING_S)
+            found = await asyncio.wait_for(self._comparing, COMPARING_S)
+            return found if found is not None and self._call.memory.diverges() else None
         except TimeoutError:
             return None
         except Exception as error:

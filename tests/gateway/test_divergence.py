@@ -68,6 +68,24 @@ async def test_an_attempt_that_has_replayed_everything_has_not_left_the_way(agen
     assert [call.get("diverged") for call in await second.calls()] == [None] * 3
 
 
+async def test_an_agent_that_is_ahead_of_another_has_not_left_the_way(agent: Agent) -> None:
+    ours, theirs = system("Ours."), system("Theirs.")
+    more: Json = {"role": "user", "content": "More."}
+    await ask(agent, ours, HELLO)
+    await ask(agent, theirs, HELLO)
+    await ask(agent, theirs, HELLO, more)
+
+    second = await agent.lost()
+    await ask(second, ours, HELLO)
+    await ask(second, ours, HELLO, more)
+    await ask(second, theirs, HELLO)
+    await ask(second, theirs, HELLO, HELLO)
+
+    calls = (await second.calls())[3:]
+    assert [call["how"] for call in calls] == ["exact", "live", "exact", "live"]
+    assert ["diverged" in call for call in calls] == [False, False, False, True]
+
+
 @pytest.fixture
 async def tolerant(engine: Engine, settings: Settings, clock: FakeClock) -> AsyncIterator[Agent]:
     """An agent at a gateway that overlooks times."""
