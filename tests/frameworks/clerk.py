@@ -5,6 +5,7 @@ history is kept in `wrong`: a call that was never handed out, a call without its
 """
 
 import re
+import sys
 import threading
 import uuid
 
@@ -30,7 +31,7 @@ class Clerks:
         self._latency_s = latency_s
         self._numbers: dict[str, int] = {}
         """What each tool call that was handed out asks the square of."""
-        self._held: set[tuple[str, int]] = set()
+        self._to_hold: dict[str, int] = {}
         self._paid: dict[str, list[Asked]] = {}
         self._lock = threading.Lock()
         provider.answer = self._answer
@@ -44,16 +45,18 @@ class Clerks:
         return [asked for asked in self.paid(case) if not asked.answered and asked.disconnected_at is None]
 
     def hold(self, case: str, number: int) -> None:
-        """Begin to answer the case's call of this number, and then stop until `provider.let_go()`."""
+        """Begin to answer the case's call of this number, or the first after it, and stop until it is let go."""
         with self._lock:
-            self._held.add((case, number))
+            self._to_hold[case] = number
 
     def _answer(self, asked: Asked) -> Say:
         case = case_of(asked)
         with self._lock:
             paid = self._paid.setdefault(case, [])
             paid.append(asked)
-            is_held = (case, len(paid)) in self._held
+            is_held = len(paid) >= self._to_hold.get(case, sys.maxsize)
+            if is_held:
+                del self._to_hold[case]
         return Say(
             text=f"The sum is {_sum(asked)}.",
             calls=tuple(self._next(asked)),

@@ -11,7 +11,7 @@ from outlast.client import Event
 from outlast.client.sse import Reader
 from tests.frameworks.clerk import Clerks
 from tests.frameworks.stage import DEADLINE_S, Stage
-from tests.frameworks.story import COMMON, Call, Case, Outcome, Victim
+from tests.frameworks.story import CALLED, COMMON, Call, Case, Outcome, Victim
 from tests.live import wait_until
 from tests.provider import Asked
 
@@ -56,25 +56,22 @@ class Play:
 
     def _kill(self, run: "Playing", n: int) -> int:
         """Kill it; how many calls of its were in flight that nobody will hear the answer of."""
-        victim, number = run.case.kills[n], run.case.at(n)
-        lost = 0
-        if victim is Victim.AGENT_CALLING:
-            held = run.until_calling(number)
-            run.kill_agent()
-            run.let_go(held)
-        elif victim is Victim.AGENT:
-            run.until_between(number)
-            run.kill_agent()
-        elif victim is Victim.WORKER_CALLING:
-            held = run.until_calling(number)
-            run.stand_still(calls=1)
-            lost = 1
+        victim = run.case.kills[n]
+        call = run.until_calling(run.case.at(n))
+        if victim not in CALLED:
+            run.freeze()
+            run.let_go(call)
+            run.until_quiet(calls=0)
+        elif victim in COMMON:
+            run.freeze()
+            run.until_quiet(calls=1)
+        if victim in COMMON:
             self._common[n].wait()
-            run.let_go(held)
         else:
-            run.until_between(number)
-            self._common[n].wait()
-        return lost
+            run.kill_agent()
+        run.prepare(n + 1)
+        run.let_go(call)
+        return int(victim is Victim.WORKER_CALLING)
 
 
 class Playing:
@@ -86,37 +83,41 @@ class Playing:
         self._stage = stage
         self._clerks: Clerks = stage.clerks
         self._http = http
-        for n, kill in enumerate(case.kills):
-            if kill in (Victim.AGENT_CALLING, Victim.WORKER_CALLING):
-                self._clerks.hold(case.name, case.at(n))
+        self._let_go: list[Asked] = []
+        self.prepare(0)
         body = {"prompt": case.prompt, "agent": case.clerk.name}
         answer = self._http.post("/api/v1/runs", json=body)
         assert answer.status_code == 202, answer.text
         self._id = str(answer.json()["job_id"])
 
+    def prepare(self, kill: int) -> None:
+        """Have the provider hold back the call at which it is to be killed next."""
+        if len(self.case.kills) > kill:
+            self._clerks.hold(self.case.name, self.case.at(kill))
+
     def until_calling(self, number: int) -> Asked:
         """Wait until it makes the call of this number, which the provider begins to answer and then does not go on."""
-        self._until(lambda: len(self._paid()) >= number, f"call {number}")
-        held = self._paid()[number - 1]
-        self._until(lambda: held.is_held, f"call {number} to be held")
-        return held
+        self._until(lambda: bool(self._held()), f"call {number} to be held")
+        return self._held()[0]
 
-    def until_between(self, number: int) -> None:
-        """Wait until the call of this number is answered; stand still then, with no call in flight."""
-        self._until(lambda: self._answered() >= number, f"call {number} to be answered")
-        self.stand_still(calls=0)
+    def _held(self) -> list[Asked]:
+        return [asked for asked in self._paid() if asked.is_held and asked not in self._let_go]
 
-    def stand_still(self, calls: int) -> None:
-        """Let its processes do nothing more, and wait until so many calls are in flight and all others are kept."""
+    def freeze(self) -> None:
+        """Let its processes stand still: they make no further call, and the answers to the last ones wait for them."""
         self._stage.freeze(self._id)
+
+    def until_quiet(self, calls: int) -> None:
+        """Wait until no more than so many calls are in flight, and all others are kept."""
         self._until(lambda: len(self._clerks.in_flight(self.case.name)) == calls, f"{calls} calls in flight")
         self._until(lambda: self._kept() >= self._answered(), "its answers to be kept")
 
     def kill_agent(self) -> None:
         self._stage.kill(self._id)
 
-    def let_go(self, held: Asked) -> None:
-        self._clerks.provider.let_go(held)
+    def let_go(self, call: Asked) -> None:
+        self._let_go.append(call)
+        self._clerks.provider.let_go(call)
 
     def end(self, lost: int) -> Outcome:
         """What has become of it once it has ended."""

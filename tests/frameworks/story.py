@@ -12,7 +12,7 @@ class Victim(StrEnum):
     """What is killed."""
 
     AGENT = "agent"
-    """All processes of the run's agent, between two calls."""
+    """All processes of the run's agent, between two calls: none is in flight, and all answers are kept."""
     AGENT_CALLING = "agent_calling"
     """The same while the provider answers it."""
     WORKER = "worker"
@@ -25,6 +25,8 @@ class Victim(StrEnum):
 
 COMMON = (Victim.WORKER, Victim.WORKER_CALLING, Victim.SERVER)
 """These hit everybody."""
+CALLED = (Victim.AGENT_CALLING, Victim.WORKER_CALLING)
+"""These hit a call in flight."""
 AGENTS_AND_WORKER = (Victim.AGENT_CALLING, Victim.WORKER, Victim.AGENT)
 WORKER_ONLY = (Victim.WORKER, Victim.SERVER, Victim.WORKER)
 CALLING = (Victim.AGENT, Victim.WORKER_CALLING, Victim.AGENT_CALLING)
