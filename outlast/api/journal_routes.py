@@ -40,6 +40,8 @@ class CallTold(msgspec.Struct, frozen=True, gc=False):
     ms: int | None = None
     tries: int | None = None
     agent_retry: int | None = None
+    upstream: str | None = None
+    alias: str | None = None
     diverged: dict[str, object] | None = None
     error: str | None = None
 

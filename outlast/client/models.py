@@ -209,6 +209,10 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     ms: int | None = None
     tries: int | None = None
+    upstream: str | None = None
+    """Who answered, where the operator has named it."""
+    alias: str | None = None
+    """By which alias, when it was not the one that was asked."""
     diverged: dict[str, object] | None = None
     """What the journal had instead, and where the two differ."""
     error: str | None = None

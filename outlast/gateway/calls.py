@@ -97,6 +97,8 @@ class Calls:
         else:
             body = await asyncio.to_thread(retell.as_whole, path, flight.stream)
         if body is None:
+            if not await call.holder.may_begin():
+                return ATTEMPT_OVER.answer(call.ask.dialect)
             return await self._answer(call, self._flight(call, None))
         kept = tuple(header for header in flight.headers if header[0] != b"content-type")
         return Answer(flight.status, (EVENT_STREAM if as_stream else JSON, *kept), body)

@@ -5,16 +5,18 @@ on after what it came to is written down.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from outlast import telemetry
 from outlast.errors import OutlastError
-from outlast.gateway.answer import NO_RETRY, BrokenOff, Header, Refusal
+from outlast.gateway.answer import ATTEMPT_OVER, NO_RETRY, BrokenOff, Header, Refusal
 from outlast.gateway.asking import Asking
 from outlast.gateway.flight import Cut, Flight
 from outlast.gateway.ledger import Ledger
 from outlast.gateway.memory import Slot
 from outlast.gateway.patience import Patience, is_passing
+from outlast.gateway.purse import Guess
 from outlast.gateway.recall import How, Recall
 from outlast.gateway.record import Call, Record
 from outlast.gateway.spending import Spending
@@ -102,7 +104,8 @@ class Fetch:
         if isinstance(routes, Refusal):
             await record.refused(routes)
             return flight.answer(routes.answer(call.ask.dialect))
-        guess = await self._spending.admit(call, routes)
+        with call.holder.held():
+            guess = await self._admitted(call, routes)
         if isinstance(guess, Refusal):
             await record.refused(guess)
             return flight.answer(guess.answer(call.ask.dialect))
@@ -111,6 +114,14 @@ class Fetch:
         finally:
             if guess is not None:
                 await call.holder.purse.settle(guess)
+
+    async def _admitted(self, call: Call, routes: Sequence[Route]) -> Guess | Refusal | None:
+        """As `Spending.admit` has it; and the run may be about to go on elsewhere by the time there is money."""
+        guess = await self._spending.admit(call, routes)
+        if isinstance(guess, Guess) and not await call.holder.may_begin():
+            await call.holder.purse.settle(guess)
+            return ATTEMPT_OVER
+        return guess
 
     async def _send(self, flight: Flight, call: Call, record: Record, routes: tuple[Route, ...]) -> None:
         reached = await self._asking.ask(routes, call.ask, call.wished)
@@ -135,7 +146,8 @@ class Fetch:
                 await flight.room()
                 data = await stream.read()
             rest = frames.rest()
-            await record.stream(heard, flight.stream + rest, is_told_to_end=False)
+            if not record.is_written:
+                await record.stream(heard, flight.stream + rest, is_told_to_end=False)
             if rest:
                 flight.add(rest, Mark.PLAIN)
             flight.end()

@@ -7,7 +7,8 @@ made-up one without remembering it. Nothing of it outlives the process.
 import asyncio
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -46,6 +47,8 @@ class Holder:
         """Each has an agent to answer."""
         self.flights: set[asyncio.Task[None]] = set()
         """The answers that are on their way, whether or not an agent still waits for them."""
+        self._held: set[asyncio.Task[None]] = set()
+        """Those that may not go out yet: nobody waits for them."""
         self.purse = Purse(run)
         """What the run may still use."""
         self.memory: asyncio.Task[Memory] | None = None
@@ -77,6 +80,19 @@ class Holder:
         while self.flights:
             await asyncio.wait(tuple(self.flights))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The flight whose task this is does not go out before the end of the block."""
+        task = asyncio.current_task()
+        assert task in self.flights, "only a flight can be held"
+        self.flights.discard(task)
+        self._held.add(task)
+        try:
+            yield
+        finally:
+            self._held.discard(task)
+            self.flights.add(task)
+
     def end(self) -> None:
         """From here on it may call no more."""
         self._is_ended = True
@@ -85,7 +101,7 @@ class Holder:
 
     def cut(self) -> None:
         """Abort the calls in flight; their connections to the provider are closed at once."""
-        for task in (*self.flights, *self.calls):
+        for task in (*self.flights, *self._held, *self.calls):
             task.cancel()
         if self.memory is not None:
             self.memory.cancel()

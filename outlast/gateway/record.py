@@ -60,6 +60,11 @@ class Record:
             comparing = recall.divergence(call.holder, call.sought.question, left, call.goes_on_from)
             self._comparing = asyncio.get_running_loop().create_task(comparing)
 
+    @property
+    def is_written(self) -> bool:
+        """It is over."""
+        return self._tally.recorded
+
     def reached(self, route: Route) -> None:
         """Who answers."""
         self._tally.route = route

@@ -175,3 +175,21 @@ async def test_a_budget_set_while_the_run_goes_counts_from_the_next_call_on(
         answers = [await ask(client, n) for n in (2, 3)]
 
     assert answers == [200, 403]
+
+
+async def test_a_call_that_is_held_keeps_no_run_from_going_on_elsewhere(
+    engine: Engine, settings: Settings, clock: FakeClock
+) -> None:
+    gateway = Gateway(engine, settings, clock, patience=HASTE, held_s=60)
+    await gateway.start()
+    agent = await with_budget(engine, gateway, Budget(max_tokens=1))
+    async with agent.raw() as client:
+        assert await ask(client, 1) == 200
+        held = asyncio.create_task(ask(client, 2))
+        await asyncio.wait((held,), timeout=0.1)
+
+        again = await asyncio.wait_for(agent.lost(), 10)
+
+        assert await asyncio.wait_for(held, 10) == 403
+    assert (again.run_id, (await again.head()).state) == (agent.run_id, RunState.RUNNING)
+    await gateway.stop()
