@@ -1,11 +1,14 @@
 """Writes down what each call came to: usage on the run, an event in its history, the reason of a failure."""
 
+import asyncio
+from contextlib import suppress
+
 import msgspec
 
 from outlast import telemetry
 from outlast.clock import Clock
 from outlast.engine import Engine
-from outlast.errors import Fenced, OutlastError, RunNotFound
+from outlast.errors import Fenced, OutlastError, RunNotFound, StoreUnavailable
 from outlast.gateway.answer import Ask
 from outlast.gateway.dialect import COUNT_TOKENS
 from outlast.gateway.grants import Grants, Holder
@@ -15,6 +18,9 @@ from outlast.gateway.upstream import Route
 from outlast.gateway.usage import Meter, Tokens
 from outlast.journal import FinishedCall
 from outlast.runs import Draft, EventKind, Usage
+
+AWAY_S = 0.2
+"""Between two tries to reach a store that is away."""
 
 _log = telemetry.get("gateway")
 
@@ -85,7 +91,8 @@ class Ledger:
     async def record(self, tally: Tally, finished: FinishedCall | None = None) -> bool:
         """The call is over: write it down, once, and keep its answer. Whether that is on disk now.
 
-        An attempt that was fenced writes nothing and may call no more.
+        While the store is away an answer that was paid for waits here, and its agent with it: who got it now would ask
+        for more, and after a crash for all of it again. An attempt that was fenced writes nothing and may call no more.
         """
         if tally.recorded:
             return False
@@ -93,14 +100,35 @@ class Ledger:
         if tally.meter.error is not None:
             self._grants.blame(tally.holder, tally.meter.error)
         try:
-            await self._write(tally, finished)
+            await self._insist(tally, finished)
             return True
         except (Fenced, RunNotFound):
             tally.holder.end()
         except OutlastError as error:
-            # The answer is paid for and good: better uncounted than withheld.
             _log.error("model call not recorded", run_id=tally.holder.run_id, code=error.code)
         return False
+
+    async def _insist(self, tally: Tally, finished: FinishedCall | None) -> None:
+        """Write it, also if the store is away for a while; what was not paid for may go unrecorded."""
+        try:
+            return await self._write(tally, finished)
+        except StoreUnavailable as error:
+            if not _is_paid(tally):
+                raise
+            _log.warning("model call waits to be recorded", run_id=tally.holder.run_id, reason=error.detail)
+        while True:
+            await asyncio.sleep(AWAY_S)
+            with suppress(StoreUnavailable):
+                if not await self._is_kept(tally.holder, finished):
+                    await self._write(tally, finished)
+                return
+
+    async def _is_kept(self, holder: Holder, finished: FinishedCall | None) -> bool:
+        """Whether it was written after all: the answer to a commit can get lost."""
+        if finished is None:
+            return False
+        run_id, generation = holder.run_id, holder.generation
+        return await self._engine.journals.answered(run_id, generation, finished.key) is not None
 
     async def _write(self, tally: Tally, finished: FinishedCall | None) -> None:
         holder, tokens = tally.holder, tally.meter.tokens

@@ -1,6 +1,7 @@
 """What an attempt was answered, a later one of the same run has for nothing."""
 
 import asyncio
+import random
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from outlast.engine import Engine
 from outlast.gateway import Gateway
 from outlast.runs import Usage
+from outlast.store.sqlite import SqliteStore
 from tests import runs_factory
 from tests.gateway.conftest import ASK, COUNTED, STREAM, Agent
 from tests.openai_wire import Json
@@ -230,3 +232,24 @@ async def test_the_journal_is_of_one_run(
 
     assert "x-outlast-replayed" not in other.headers
     assert len(provider.asked) == 2
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("body", [ASK, STREAM])
+async def test_an_answer_waits_until_it_can_be_kept(
+    agent: Agent, provider: Provider, store: SqliteStore, body: Json
+) -> None:
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    provider.script(Say(random.randbytes(50_000).hex()), Say("Another."))
+    waiting = asyncio.create_task(ask(agent, body))
+    await provider.until(lambda: len(provider.asked) == 1, "the call")
+    await asyncio.wait((waiting,), timeout=0.5)
+    assert not waiting.done()
+
+    store._connection.execute("PRAGMA max_page_count = 100000")
+
+    assert (await asyncio.wait_for(waiting, 10)).status_code == 200
+    again = await agent.lost()
+    assert (await ask(again, body)).status_code == 200
+    assert len(provider.asked) == (await again.head()).usage.model_calls == 1
