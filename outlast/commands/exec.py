@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from outlast.execs.going import Begin, Left
 
 _BY_SIGNAL = 128
+_LOOK_S = 0.02
+_LOOKS = 1000
+"""Until the run is seen to be another process's."""
 _WAITS = 75
 """Try again later, as mail systems say it."""
 _NOT_FOUND = 127
@@ -108,7 +112,7 @@ def _start(
     settings: Settings, argv: Sequence[str], timeout_s: int | None, retries: int, *, detach: bool
 ) -> int:
     if shutil.which(argv[0]) is None:
-        exits.say(f"{argv[0]}: there is no such program.")
+        exits.say(f"{argv[0]}: there is no such program, or it may not be executed.")
         return _NOT_FOUND
     from outlast.execs import begin
 
@@ -145,7 +149,13 @@ def _detach(settings: Settings, folder: "Folder", begin: "Begin") -> int:
     if settings.model is not None:
         line += ["--model", settings.model]
     with folder.output.open("ab") as output:
-        subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        carrier = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    for _ in range(_LOOKS):
+        if folder.owner() is not None or carrier.poll() is not None:
+            break
+        time.sleep(_LOOK_S)  # until then it looks like a run that was interrupted
     click.echo(run_id)
     return exits.OK
 

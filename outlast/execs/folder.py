@@ -71,6 +71,13 @@ class Folder:
         """Whoever owns the store says who they are."""
         (self.path / "pid").write_text(str(os.getpid()))
 
+    def require(self, run_id: str) -> None:
+        """`ConfigError` if it has been removed: nothing of the run can be kept any more."""
+        if not (self.path / "outlast.db").exists():
+            raise ConfigError(
+                f"The folder of {run_id}, {self.path}, was removed while it ran: it is ended, and cannot be resumed."
+            )
+
     def owner(self) -> int | None:
         """The process that carries the run out, null if none does; 0 if it has not said who it is."""
         try:

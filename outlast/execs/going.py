@@ -26,6 +26,8 @@ from outlast.worker import processes
 from outlast.workplace import Workplace
 
 ME = Caller()
+LOOK_S = 1.0
+"""How often it is seen whether the folder is still there."""
 AGENT = "exec"
 LEASE_S = 366 * 86_400.0
 """Nobody waits for the lease of a store's one owner to end; and a laptop may sleep."""
@@ -112,7 +114,8 @@ class _Going:
             while not (run.is_final or run.state is RunState.WAITING) and self.stopped_by is None:
                 if self._is_cancelled:
                     await self._end(engine, run_id)
-                await watch.wait()
+                await watch.wait(LOOK_S)
+                self._folder.require(run_id)
                 run = watch.run or run
                 if run.attempt > told:
                     told = run.attempt

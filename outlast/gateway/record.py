@@ -88,6 +88,8 @@ class Record:
             return
         self._take(heard)
         is_whole = self.meter.error is None and (is_told_to_end or await self._is_whole(told))
+        if not is_whole and self.meter.error is None and self.meter.tokens.output is None:
+            self.meter.error = "The provider's stream ended before its answer did."
         await self._write(self._answered(heard, told) if is_whole else None)
 
     async def _is_whole(self, told: bytes) -> bool:

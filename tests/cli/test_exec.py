@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -341,3 +342,31 @@ def test_a_step_that_may_have_been_done_waits_for_a_word(outlast: Exec) -> None:
     code, out, err = outlast.run("--resume", outlast.run_id, "--step", "retry")
     assert (code, out) == (0, b"got 5\n"), err
     assert outlast.file("paid") == "paid\n" * 2
+
+
+def test_a_run_whose_folder_is_removed_ends_and_says_so(outlast: Exec) -> None:
+    process = outlast.start("--", "sh", "-c", "echo begun; exec sleep 100")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    run_id = outlast.run_id
+    below = descendants(process.pid)
+
+    shutil.rmtree(outlast.data_dir / "exec" / run_id)
+
+    _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2
+    assert f"The folder of {run_id}" in err.decode()
+    assert "removed while it ran" in err.decode()
+    wait_until(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 10, lambda: "its processes to end"
+    )
+
+
+def test_a_detached_run_is_seen_running_at_once(outlast: Exec) -> None:
+    code, out, _ = outlast.run("-d", "--", "sleep", "100")
+    run_id = out.decode().strip()
+
+    _, status, _ = outlast.run("--status", run_id, "--json")
+
+    assert (code, json.loads(status)["status"]) == (0, "running")
+    assert outlast.run("--cancel", run_id)[0] == 0
