@@ -48,12 +48,20 @@ def get(name: str) -> Log:
 
 def set_up(log_format: str = "text", *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
     """Write Outlast's log lines to `stream` (stderr), as text for people or JSON for machines."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonLines() if log_format == "json" else _TextLines())
     logger = logging.getLogger("outlast")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A line that cannot be written, as on a full disk, is lost: a traceback in its place helps nobody."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's name for it
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class _TextLines(logging.Formatter):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -167,9 +168,13 @@ def _go_on(settings: Settings, folder: "Folder", begin: "Begin") -> int:
     def say(words: str) -> None:
         click.echo(f"outlast: {words}", err=True)
 
-    with folder.log.open("a", encoding="utf-8") as log:
-        telemetry.set_up(settings.log_format, stream=log)
+    log = folder.log.open("a", encoding="utf-8")
+    telemetry.set_up(settings.log_format, stream=log)
+    try:
         return _end(go_on(folder, settings, begin, say))
+    finally:
+        with suppress(OSError):  # the disk is full, and what is left of the log is lost
+            log.close()
 
 
 def _end(left: "Left") -> int:

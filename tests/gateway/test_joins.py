@@ -145,20 +145,6 @@ async def test_an_agent_that_does_not_read_holds_up_nobody(agent: Agent, provide
     assert len(journal.calls) == 1
 
 
-async def test_an_answer_that_cannot_be_kept_is_still_delivered(
-    agent: Agent, provider: Provider, store: SqliteStore
-) -> None:
-    async with agent.raw() as client:
-        await client.post(CHAT, json={**ASK, "seed": 1})
-        _execute(store, "ALTER TABLE events RENAME TO hidden")
-
-        answer = await client.post(CHAT, json=ASK)
-
-    assert answer.status_code == 200
-    _execute(store, "ALTER TABLE hidden RENAME TO events")
-    assert len(await agent.calls()) == 1
-
-
 def _execute(store: SqliteStore, statement: str) -> None:
     with closing(sqlite3.connect(store.path)) as database, database:
         database.execute(statement)
